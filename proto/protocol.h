@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The language daxleased, its clients and its administrators speak.
+ *
+ * Transport: SOCK_SEQPACKET on a Unix socket, one message a packet, native byte order (both ends are on
+ * one machine), fixed layouts without implicit padding. Opcode numbers are never reused.
+ *
+ * Each client has two channels:
+ *   calls   the connection it made. A request is answered by exactly one reply (the same opcode with
+ *           DLP_REPLY set); a one-way message is never answered. The calling thread waits for its reply.
+ *   events  a socket whose end the daemon passes with the HELLO reply. Daemon to client: notices and
+ *           revocations. Client to daemon: only DLP_REVOKED.
+ *
+ * A file is named by (dev, ino) as fstat(2) shows them: a client knows these before it asks, so that an
+ * event which overtakes a reply still finds its mapping. Ranges are bytes, [start, end), end exclusive.
+ * Durations are nanoseconds. Errors in replies are positive errno values.
+ *
+ * What is checked where: proto/validate.c checks everything that can be seen in the message alone
+ * (size, descriptors, role, unknown flags, overflow); the handlers check what needs state.
+ */
+#ifndef DAXLEASE_PROTOCOL_H
+#define DAXLEASE_PROTOCOL_H
+
+#include <stdint.h>
+
+#define DLP_MAGIC 0x6c786164u /* "daxl" */
+#define DLP_MAJOR 1
+#define DLP_MINOR 0
+
+#define DLP_REPLY 0x8000u     /* set in the opcode of a reply */
+#define DLP_MAX_SIZE 8192u    /* no message is larger, header included */
+#define DLP_MAX_FDS 1	      /* no message carries more descriptors */
+#define DLP_MAX_PATH 4096u
+#define DLP_NAME_SIZE 64
+#define DLP_SOCKET_DEFAULT "/run/daxlease/daxleased.sock"
+
+enum dlp_opcode {
+	/* calls: client to daemon */
+	DLP_HELLO = 1,	  /* request, first message of a connection          -> dlp_hello_reply + events socket */
+	DLP_POOL = 2,	  /* request: one pool by index                      -> dlp_pool_reply */
+	DLP_GRANT = 3,	  /* request + descriptor of the file: take a lease  -> dlp_grant_reply */
+	DLP_RELEASE = 4,  /* one-way: give back a range */
+	DLP_MR_ADD = 5,	  /* one-way [+ uverbs descriptor]: an MR depends on a range */
+	DLP_MR_DEL = 6,	  /* one-way: that MR is gone */
+	DLP_QUERY = 7,	  /* request: how one's own lease stands             -> dlp_query_reply */
+
+	/* calls: administration */
+	DLP_LIST = 16,	  /* request: one lease after a cursor               -> dlp_list_reply */
+	DLP_STATUS = 17,  /* request: counters                               -> dlp_status_reply */
+	DLP_BREAK = 18,	  /* request + O_PATH descriptor: break a range      -> dlp_break_reply, later DLP_EV_DONE */
+	DLP_LEASE_REVOKE = 19, /* request: revoke one lease now              -> dlp_break_reply, later DLP_EV_DONE */
+
+	/* events channel */
+	DLP_EV_BREAK = 32,  /* to holder: notice, time is running (C14) */
+	DLP_EV_REVOKE = 33, /* to holder: take it away now; answer with DLP_REVOKED (C17) */
+	DLP_EV_DROP = 34,   /* to holder: its own operation ends this part: destroy MRs, keep the mapping; answer (C12) */
+	DLP_EV_DONE = 35,   /* to administrator: the break he asked for has ended */
+	DLP_EV_POOLS = 36,  /* to everybody: the list of pools changed, ask again */
+	DLP_REVOKED = 37,   /* holder to daemon, one-way: nothing of ours reaches this range any more */
+};
+
+struct dlp_head {
+	uint16_t opcode;
+	uint16_t flags; /* none defined; must be 0 */
+	uint32_t size;	/* of the whole message, this header included */
+	uint32_t seq;	/* chosen by the requester, echoed in the reply; 0 in events and one-way messages */
+	int32_t error;	/* replies: 0 or a positive errno; 0 in requests. A reply with an error has its full
+			 * size; fields that make no sense then are 0 */
+};
+
+/* --- HELLO ------------------------------------------------------------------------------------------- */
+
+enum dlp_role {
+	DLP_ROLE_HOLDER = 1, /* takes leases; anybody may */
+	DLP_ROLE_ADMIN = 2,  /* may list all, break, revoke; uid 0 or the administrators' group, else EACCES */
+	DLP_ROLE_VIEWER = 3, /* status, pools, list of one's own leases */
+};
+
+struct dlp_hello {
+	struct dlp_head head;
+	uint32_t magic;
+	uint16_t major;
+	uint16_t minor;
+	uint64_t features; /* offered by the client */
+	uint32_t role;
+	uint32_t pad;
+};
+
+/* A wrong major version is answered with EPROTONOSUPPORT and the daemon's own version, then the
+ * connection is closed. */
+struct dlp_hello_reply {
+	struct dlp_head head;
+	uint16_t major;
+	uint16_t minor;
+	uint32_t pools; /* number of pools now */
+	uint64_t features;
+	uint64_t session;
+};
+
+/* --- pools ------------------------------------------------------------------------------------------- */
+
+enum dlp_pool_type { DLP_POOL_FSDAX = 1, DLP_POOL_MOUNT = 2, DLP_POOL_DIRECTORY = 3 };
+enum dlp_pool_state { DLP_POOL_ABSENT = 1, DLP_POOL_READY = 2, DLP_POOL_REFUSED = 3 };
+enum dlp_label { DLP_LABEL_ADVISORY = 1, DLP_LABEL_KERNEL_LEASE = 2, DLP_LABEL_ENFORCED = 3 };
+
+struct dlp_pool {
+	struct dlp_head head;
+	uint32_t index; /* 0 .. pools-1; past the end: ENOENT */
+	uint32_t pad;
+};
+
+struct dlp_pool_reply {
+	struct dlp_head head;
+	uint32_t pools; /* number of pools now */
+	uint32_t type;	/* enum dlp_pool_type */
+	uint32_t state; /* enum dlp_pool_state */
+	uint32_t label; /* enum dlp_label: how leases here are enforced */
+	uint64_t dev;	/* st_dev of its files; 0 while absent */
+	uint64_t break_time_ns;
+	uint64_t leases;
+	char name[DLP_NAME_SIZE];
+	char fstype[DLP_NAME_SIZE];
+	char path[DLP_MAX_PATH]; /* terminated */
+	char reason[256];	 /* why it is absent or refused, in words; terminated */
+};
+
+/* --- leases ------------------------------------------------------------------------------------------ */
+
+enum dlp_grant_flags {
+	DLP_GRANT_WRITE = 1u << 0,  /* the holder will write through it: needs a descriptor open for writing */
+	DLP_GRANT_FREEZE = 1u << 1, /* no mapping or MR depends on it (C6): at the deadline it just ends, its
+				     * holder is told but need not answer */
+};
+#define DLP_GRANT_FLAGS (DLP_GRANT_WRITE | DLP_GRANT_FREEZE)
+
+/* Why a grant was refused; the words for people are in proto/reason.c, one place. */
+enum dlp_reason {
+	DLP_REASON_NONE = 0,
+	DLP_REASON_NOT_IN_POOL,	  /* EOPNOTSUPP */
+	DLP_REASON_POOL_ABSENT,	  /* EOPNOTSUPP */
+	DLP_REASON_NOT_REGULAR,	  /* EOPNOTSUPP */
+	DLP_REASON_NOT_OWNER,	  /* EACCES (C4) */
+	DLP_REASON_READ_ONLY,	  /* EACCES: writable lease, descriptor not open for writing */
+	DLP_REASON_HOLE,	  /* ENODATA (C5), offset */
+	DLP_REASON_UNWRITTEN,	  /* ENODATA, offset */
+	DLP_REASON_BEYOND_EOF,	  /* ENODATA, offset */
+	DLP_REASON_INLINE,	  /* ENODATA: data kept in the inode, compressed or encrypted: no blocks of its own */
+	DLP_REASON_SHARED,	  /* EPERM: reflinked, offset */
+	DLP_REASON_NOT_DAX,	  /* EPERM */
+	DLP_REASON_BREAKING,	  /* EAGAIN: an operation on the range waits or has not finished (C16) */
+	DLP_REASON_TWO_FILE,	  /* EAGAIN: a clone or the like is under way on the file system */
+	DLP_REASON_BARRIER,	  /* EAGAIN: the file system did not answer in time, an operation holds the file */
+	DLP_REASON_LIMIT,	  /* ENOLCK: this user's or the daemon's limit */
+	DLP_REASON_GUARD,	  /* EOPNOTSUPP: the kernel refused to guard the file */
+	DLP_REASON_COUNT
+};
+
+/* Descriptor: the file. The daemon rounds start down and end up to its page and says what it granted. */
+struct dlp_grant {
+	struct dlp_head head;
+	uint64_t start;
+	uint64_t end;
+	uint32_t flags;
+	uint32_t pad;
+};
+
+struct dlp_grant_reply {
+	struct dlp_head head;
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t start;
+	uint64_t end;
+	uint32_t label;	    /* enum dlp_label */
+	uint32_t pool_type; /* enum dlp_pool_type */
+	uint32_t reason;    /* enum dlp_reason, when refused */
+	uint32_t pad;
+	uint64_t offset; /* first offending offset, where the reason has one */
+	uint64_t epoch;	 /* grants and revocations in the order the daemon decided them */
+};
+
+/* DLP_RELEASE (calls) and DLP_REVOKED (events channel). A release may cover any union of parts of what
+ * the session holds; what it does not hold is ignored. error (DLP_REVOKED only, head.error): 0, or a
+ * positive errno when the holder could not take everything away; the daemon then fences it. */
+struct dlp_range {
+	struct dlp_head head;
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t start;
+	uint64_t end;
+	uint64_t epoch; /* DLP_REVOKED: of the event it answers; ends nothing that was granted later. DLP_RELEASE: 0 */
+};
+
+enum dlp_mr_flags {
+	DLP_MR_PINNED = 1u << 0,    /* registered with pages pinned, not on demand */
+};
+#define DLP_MR_FLAGS DLP_MR_PINNED
+
+/* An MR that depends on [start, end) of the file. One that covers several ranges or files is reported once
+ * for each, with the same id. Descriptor: the uverbs descriptor, with the first MR of a
+ * context and again when the number of reported MRs of that context had fallen to 0 (the daemon keeps its copy
+ * only in between). */
+struct dlp_mr {
+	struct dlp_head head;
+	uint64_t id;	  /* chosen by the client, never used again: names the MR. A handle can be used again by
+			   * the kernel before the report of its first MR's end has left */
+	uint32_t context; /* chosen by the client, names the uverbs descriptor */
+	uint32_t handle;  /* ibv_mr.handle */
+	uint32_t lkey;	  /* lkey, rkey, length: to make sure that the handle is still that MR */
+	uint32_t rkey;
+	uint64_t length;
+	uint64_t dev;	  /* from here on 0 in DLP_MR_DEL, which names context and id */
+	uint64_t ino;
+	uint64_t start;
+	uint64_t end;
+	uint32_t flags;
+	uint32_t pad;
+};
+
+enum dlp_lease_state {
+	DLP_LEASE_HELD = 1,
+	DLP_LEASE_BREAKING = 2, /* told, time is running */
+	DLP_LEASE_REVOKING = 3, /* being taken away; margin is running */
+	DLP_LEASE_FENCING = 4,	/* the holder did not answer: being ended from outside */
+	DLP_LEASE_NONE = 5,	/* query: nothing (more) is held there */
+};
+
+struct dlp_query_reply {
+	struct dlp_head head;
+	uint32_t state;	  /* the worst in the range: enum dlp_lease_state */
+	uint32_t pad;
+	uint64_t left_ns; /* until the deadline; UINT64_MAX if held and not breaking */
+};
+
+/* --- administration ---------------------------------------------------------------------------------- */
+
+struct dlp_list {
+	struct dlp_head head;
+	uint64_t cursor; /* 0: the first; else as the last reply gave it */
+};
+
+/* ENOENT in head.error: no more. A lease that comes or goes meanwhile may be missed or seen, none twice. */
+struct dlp_list_reply {
+	struct dlp_head head;
+	uint64_t cursor; /* for the next request */
+	uint64_t lease;	 /* number, for DLP_LEASE_REVOKE */
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t start;
+	uint64_t end;
+	uint64_t since_ns; /* CLOCK_REALTIME */
+	uint64_t left_ns;  /* UINT64_MAX: not breaking */
+	uint32_t state;
+	uint32_t label;
+	uint32_t flags; /* enum dlp_grant_flags */
+	int32_t pid;
+	uint32_t uid;
+	uint32_t mrs; /* MRs that depend on it */
+	char comm[16];
+	char pool[DLP_NAME_SIZE];
+	char path[DLP_MAX_PATH]; /* as it is now; " (deleted)" at the end when unlinked */
+};
+
+struct dlp_status_reply {
+	struct dlp_head head;
+	int32_t pid;
+	uint32_t sessions;
+	uint64_t leases;
+	uint64_t breaks;     /* since start, all of them */
+	uint64_t waiting;    /* breakers waiting now */
+	uint64_t revoked;    /* leases ended at their deadline, since start */
+	uint64_t fenced;     /* sessions fenced, since start */
+	uint64_t refused;    /* breakers refused because the end of a lease could not be proven */
+	uint64_t uptime_ns;
+	uint64_t break_time_ns; /* defaults */
+	uint64_t margin_ns;
+	uint64_t fence_ns;
+	uint32_t pools;
+	uint32_t pad;
+	char version[DLP_NAME_SIZE];
+	char kernel[DLP_NAME_SIZE];
+};
+
+struct dlp_break {
+	struct dlp_head head;
+	uint64_t start;
+	uint64_t end; /* UINT64_MAX: to the end of the file and beyond */
+};
+
+struct dlp_lease_revoke {
+	struct dlp_head head;
+	uint64_t lease;
+};
+
+struct dlp_break_reply {
+	struct dlp_head head;
+	uint64_t id;	/* appears in DLP_EV_DONE; 0 when nothing was leased there: it is done already */
+	uint64_t leases; /* that it breaks */
+};
+
+/* --- events ------------------------------------------------------------------------------------------ */
+
+/* What broke a lease, for people and logs; the words are in proto/reason.c. */
+enum dlp_cause {
+	DLP_CAUSE_UNKNOWN = 0, /* could not be decoded: treated as if it changed anything */
+	DLP_CAUSE_WRITE,
+	DLP_CAUSE_TRUNCATE,
+	DLP_CAUSE_OPEN_TRUNC,
+	DLP_CAUSE_PUNCH,
+	DLP_CAUSE_COLLAPSE,
+	DLP_CAUSE_INSERT,
+	DLP_CAUSE_ZERO,
+	DLP_CAUSE_ALLOCATE,
+	DLP_CAUSE_UNSHARE,
+	DLP_CAUSE_MADVISE,
+	DLP_CAUSE_COPY,	   /* copy_file_range, sendfile, splice: either side */
+	DLP_CAUSE_CLONE,   /* ioctl: clone, dedupe, exchange, or one we do not know */
+	DLP_CAUSE_IO_URING,
+	DLP_CAUSE_AIO,
+	DLP_CAUSE_ADMIN_BREAK,
+	DLP_CAUSE_ADMIN_REVOKE,
+	DLP_CAUSE_RECHECK, /* the second look found the block map not as it must be */
+	DLP_CAUSE_COUNT
+};
+
+struct dlp_ev_break { /* DLP_EV_BREAK, DLP_EV_REVOKE, DLP_EV_DROP */
+	struct dlp_head head;
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t start; /* the part of the holder's lease that is broken */
+	uint64_t end;
+	uint64_t left_ns; /* EV_BREAK: until the deadline; EV_REVOKE, EV_DROP: until it is fenced */
+	uint64_t epoch;	  /* a mapping whose grant has a higher one is not meant: it was granted after this */
+	uint32_t cause;
+	int32_t pid; /* of the breaker; 0 if not known */
+	int32_t tid;
+	uint32_t uid;
+	char comm[16];
+};
+
+struct dlp_ev_done {
+	struct dlp_head head; /* head.error: 0, or EBUSY when an end could not be proven */
+	uint64_t id;
+};
+
+struct dlp_ev_pools {
+	struct dlp_head head;
+	uint32_t pools;
+	uint32_t pad;
+};
+
+#endif
