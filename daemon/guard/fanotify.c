@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Construction, marks, attempts and answers: what the daemon's loop calls. */
+#include "daemon/guard/fanotify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/guard/io_uring.h"
+#include "daemon/guard/thread.h"
+
+static struct fanotify_guard *inside(struct guard *guard)
+{
+	return (struct fanotify_guard *)guard;
+}
+
+/* fanotify_mark(2) on whatever `fd` is. An O_PATH descriptor with a NULL path gives EBADF, so
+ * through its name: following /proc/self/fd/N touches procfs only, it looks up nothing in the file
+ * system of the file. */
+static int mark(const struct fanotify_guard *guard, unsigned int flags, uint64_t mask, int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return fanotify_mark(guard->group, flags, mask, AT_FDCWD, path) < 0 ? -errno : 0;
+}
+
+static int check_file(int fd, uint64_t dev, uint64_t ino, bool with_ino)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return st.st_dev != dev || (with_ino && st.st_ino != ino) ? -ESTALE : 0;
+}
+
+static int fanotify_watch(struct guard *base, int path_fd, uint64_t dev)
+{
+	struct fanotify_guard *guard = inside(base);
+	int ret = check_file(path_fd, dev, 0, false);
+
+	if (ret < 0)
+		return ret;
+	ret = mark(guard, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_PRE_ACCESS, path_fd);
+	switch (ret) {
+	case -EINVAL:	  /* the kernel does not know the event: before 6.14 */
+	case -EOPNOTSUPP: /* the file system does not take part */
+	case -ENODEV:	  /* the file system has no fsid, or */
+	case -EXDEV:	  /* several: a btrfs subvolume */
+		return -EOPNOTSUPP;
+	}
+	return ret;
+}
+
+static int fanotify_unwatch(struct guard *base, int path_fd, uint64_t dev)
+{
+	struct fanotify_guard *guard = inside(base);
+	int ret = path_fd < 0 ? 0 : check_file(path_fd, dev, 0, false);
+
+	if (ret < 0)
+		return ret;
+	/* The marks of inodes still armed stay (an unmount removes them): events of theirs are let
+	 * go on, and the first of each removes its mark (reader.c, silence()). */
+	pthread_mutex_lock(&guard->lock);
+	armed_remove_dev(&guard->armed, dev);
+	pthread_mutex_unlock(&guard->lock);
+	if (path_fd >= 0)
+		ret = mark(guard, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_PRE_ACCESS, path_fd);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/*
+ * Why no event of an armed inode can be lost between the reader's silence() and this:
+ *
+ * 1. The reader looks whether the inode is armed, silences it if not, and answers, all in one hold
+ * of the lock. This enters the inode, adds its mark and removes the ignore mark in one hold of the
+ * same lock. So every silencing is either wholly before, and then its ignore mark is removed here;
+ * or behind, and then it sees the inode armed and does not happen.
+ * 2. For the same reason every "go on" given because the inode was not armed was given before this
+ * returns. An event raised before but looked at later is of an armed inode, and stopped.
+ * 3. The mark is added first. Were the ignore mark removed first, nothing would be wrong with
+ * PRE_ACCESS, which the file system's mark still asks for; but the inode's mark (one object, which
+ * carries both masks) would be destroyed and made anew, and while the kernel detaches a mark an
+ * operation can pass.
+ *
+ * What this cannot know: a thread that was let go on before, or that passed the silenced hook, and
+ * has not reached the inode's lock yet. That is for the caller's barrier and second look.
+ */
+static int fanotify_arm(struct guard *base, int fd, uint64_t dev, uint64_t ino)
+{
+	struct fanotify_guard *guard = inside(base);
+	bool was_armed;
+	int ret = check_file(fd, dev, ino, true);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&guard->lock);
+	was_armed = armed_has(&guard->armed, dev, ino);
+	ret = armed_add(&guard->armed, dev, ino);
+	if (!ret)
+		ret = mark(guard, FAN_MARK_ADD, FAN_PRE_ACCESS | FAN_OPEN_PERM, fd);
+	if (!ret)
+		ret = mark(guard, FAN_MARK_REMOVE | FANOTIFY_IGNORE, FAN_PRE_ACCESS, fd);
+	if (ret == -ENOENT) /* there was none to remove */
+		ret = 0;
+	if (ret < 0 && !was_armed) {
+		armed_remove(&guard->armed, dev, ino);
+		mark(guard, FAN_MARK_REMOVE, FAN_PRE_ACCESS | FAN_OPEN_PERM, fd);
+	}
+	pthread_mutex_unlock(&guard->lock);
+	return ret;
+}
+
+static int fanotify_disarm(struct guard *base, int fd, uint64_t dev, uint64_t ino)
+{
+	struct fanotify_guard *guard = inside(base);
+	int ret = check_file(fd, dev, ino, true);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&guard->lock);
+	if (!armed_remove(&guard->armed, dev, ino)) {
+		ret = -ENOENT;
+	} else {
+		/* the whole mark: one that asks for FAN_OPEN_PERM takes no evictable ignore mark
+		 * later */
+		ret = mark(guard, FAN_MARK_REMOVE, FAN_PRE_ACCESS | FAN_OPEN_PERM, fd);
+		if (ret == -ENOENT)
+			ret = 0;
+	}
+	pthread_mutex_unlock(&guard->lock);
+	return ret;
+}
+
+/* --- attempts
+ * ---------------------------------------------------------------------------------------- */
+
+void fanotify_queue(struct fanotify_guard *guard, uint32_t index)
+{
+	if (guard->queue.head == SLOT_NONE)
+		eventfd_write(guard->base.event_fd, 1);
+	guard->slots.slot[index].state = SLOT_QUEUED;
+	slot_list_push(&guard->slots, &guard->queue, index);
+	if (guard->slots.slot[index].attempt.answered)
+		guard->counts.notices++;
+	else
+		guard->counts.attempts++;
+}
+
+static bool fanotify_next(struct guard *base, struct guard_attempt *attempt)
+{
+	struct fanotify_guard *guard = inside(base);
+	uint32_t index;
+	eventfd_t value;
+
+	pthread_mutex_lock(&guard->lock);
+	index = slot_list_pop(&guard->slots, &guard->queue);
+	if (guard->queue.head == SLOT_NONE) /* readable exactly while there is something */
+		eventfd_read(guard->base.event_fd, &value);
+	if (index != SLOT_NONE) {
+		struct slot *slot = &guard->slots.slot[index];
+
+		*attempt = slot->attempt;
+		if (attempt->answered)
+			slots_put(&guard->slots, index);
+		else
+			slot->state = SLOT_TOLD;
+		if (guard->paused)
+			eventfd_write(guard->wake_fd, 1);
+	}
+	pthread_mutex_unlock(&guard->lock);
+	return index != SLOT_NONE;
+}
+
+int fanotify_respond(const struct fanotify_guard *guard, int fd, uint32_t response)
+{
+	struct fanotify_response record = {.fd = fd, .response = response};
+	ssize_t written = write(guard->group, &record, sizeof(record));
+
+	if (written == (ssize_t)sizeof(record))
+		return 0;
+	return written < 0 ? -errno : -EIO;
+}
+
+void fanotify_finish(struct fanotify_guard *guard, uint32_t index)
+{
+	guard->slots.slot[index].state = SLOT_CLOSING;
+	slot_list_push(&guard->slots, &guard->closing, index);
+	if (guard->closer_sleeps)
+		pthread_cond_signal(&guard->close_cond);
+}
+
+static int fanotify_answer(struct guard *base, uint32_t index, int error)
+{
+	struct fanotify_guard *guard = inside(base);
+	struct slot *slot;
+	int ret;
+
+	/* Any other errno is refused by the kernel, and the thread would wait on. */
+	if (error != 0 && error != -EBUSY && error != -EAGAIN && error != -ETXTBSY)
+		return -EINVAL;
+	pthread_mutex_lock(&guard->lock);
+	slot = index < guard->slots.fresh ? &guard->slots.slot[index] : NULL;
+	if (!slot || slot->state != SLOT_TOLD) {
+		pthread_mutex_unlock(&guard->lock);
+		return -EINVAL;
+	}
+	ret = fanotify_respond(guard, slot->event.head.fd, error ? GUARD_DENY(-error) : FAN_ALLOW);
+	/* ENOENT: the kernel knows no such event. Nothing more can be done for it; the record is
+	 * done with. After any other failure the event still waits, and the answer can be tried
+	 * again. */
+	if (ret == 0 || ret == -ENOENT)
+		fanotify_finish(guard, index);
+	if (ret < 0)
+		guard->counts.errors++;
+	pthread_mutex_unlock(&guard->lock);
+	return ret;
+}
+
+static void fanotify_exempt(struct guard *base, int32_t pid, bool on)
+{
+	struct fanotify_guard *guard = inside(base);
+
+	pthread_mutex_lock(&guard->lock);
+	if (!on)
+		armed_remove(&guard->exempt, 0, (uint64_t)pid);
+	else if (armed_add(&guard->exempt, 0, (uint64_t)pid) < 0)
+		guard->counts.errors++; /* its look at a leased file will time out: EAGAIN for one
+					   client */
+	pthread_mutex_unlock(&guard->lock);
+}
+
+/* --- life
+ * -------------------------------------------------------------------------------------------- */
+
+void *fanotify_closer(void *arg)
+{
+	struct fanotify_guard *guard = arg;
+
+	pthread_mutex_lock(&guard->lock);
+	for (;;) {
+		uint32_t index = slot_list_pop(&guard->slots, &guard->closing);
+		int fd;
+
+		if (index == SLOT_NONE) {
+			if (guard->stop)
+				break;
+			guard->closer_sleeps = true;
+			pthread_cond_wait(&guard->close_cond, &guard->lock);
+			guard->closer_sleeps = false;
+			continue;
+		}
+		fd = guard->slots.slot[index].event.head.fd;
+		pthread_mutex_unlock(&guard->lock);
+		close(fd);
+		pthread_mutex_lock(&guard->lock);
+		slots_put(&guard->slots, index);
+		guard->held--;
+		if (guard->paused)
+			eventfd_write(guard->wake_fd, 1);
+	}
+	pthread_mutex_unlock(&guard->lock);
+	return NULL;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void stop_threads(struct fanotify_guard *guard, bool reader, bool closer)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->stop = true;
+	pthread_cond_signal(&guard->close_cond);
+	eventfd_write(guard->wake_fd, 1);
+	pthread_mutex_unlock(&guard->lock);
+	if (reader)
+		pthread_join(guard->reader, NULL);
+	if (closer)
+		pthread_join(guard->closer, NULL);
+}
+
+static void release(struct fanotify_guard *guard)
+{
+	const int error = errno;
+
+	/* The last descriptor of the group: whoever still waits goes on (C13, fails open). */
+	close_fd(guard->group);
+	for (uint32_t i = 0; i < guard->slots.fresh; i++) {
+		if (guard->slots.slot[i].state != SLOT_FREE)
+			close_fd(guard->slots.slot[i].event.head.fd);
+	}
+	slots_close(&guard->slots);
+	armed_clear(&guard->armed);
+	armed_clear(&guard->exempt);
+	close_fd(guard->wake_fd);
+	close_fd(guard->base.event_fd);
+	pthread_cond_destroy(&guard->close_cond);
+	pthread_mutex_destroy(&guard->lock);
+	free(guard);
+	errno = error;
+}
+
+static void fanotify_free(struct guard *base)
+{
+	struct fanotify_guard *guard = inside(base);
+
+	stop_threads(guard, true, true);
+	release(guard);
+}
+
+static int start_threads(struct fanotify_guard *guard)
+{
+	sigset_t all, before;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	ret = pthread_create(&guard->closer, NULL, fanotify_closer, guard);
+	if (!ret) {
+		ret = pthread_create(&guard->reader, NULL, fanotify_reader, guard);
+		if (ret)
+			stop_threads(guard, false, true);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return ret;
+}
+
+static const struct guard_ops fanotify_ops = {
+	.free = fanotify_free,
+	.watch = fanotify_watch,
+	.unwatch = fanotify_unwatch,
+	.arm = fanotify_arm,
+	.disarm = fanotify_disarm,
+	.next = fanotify_next,
+	.answer = fanotify_answer,
+	.exempt = fanotify_exempt,
+};
+
+struct guard *guard_fanotify_new(bool allow_all)
+{
+	struct fanotify_guard *guard = calloc(1, sizeof(*guard));
+	enum io_uring_ability io_uring = io_uring_ability();
+	int ret;
+
+	if (!guard)
+		return NULL;
+	guard->base.ops = &fanotify_ops;
+	guard->base.label = DLP_LABEL_ENFORCED;
+	guard->allow_all = allow_all;
+	guard->io_uring_shares = io_uring == IO_URING_MAY_SHARE;
+	guard->page = (uint64_t)sysconf(_SC_PAGESIZE);
+	guard->queue = guard->closing = guard->put_off = SLOT_LIST_EMPTY;
+	guard->slots.free = SLOT_NONE;
+	guard->group = guard->wake_fd = guard->base.event_fd = -1;
+	pthread_mutex_init(&guard->lock, NULL);
+	pthread_cond_init(&guard->close_cond, NULL);
+
+	/* Without stacks an io_uring write cannot be told from a read (thread.c). */
+	if (io_uring != IO_URING_ABSENT && !thread_stacks_readable()) {
+		errno = EOPNOTSUPP;
+		release(guard);
+		return NULL;
+	}
+	guard->group = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
+					     FAN_REPORT_TID | FAN_UNLIMITED_QUEUE |
+					     FAN_UNLIMITED_MARKS,
+				     O_RDONLY | O_LARGEFILE | O_CLOEXEC);
+	if (guard->group < 0) {
+		release(guard);
+		return NULL;
+	}
+	guard->base.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	guard->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (guard->base.event_fd < 0 || guard->wake_fd < 0) {
+		release(guard);
+		return NULL;
+	}
+	ret = slots_open(&guard->slots, FANOTIFY_SLOTS);
+	/* This process's own threads: one that waited for its own reader would wait for ever. */
+	if (!ret)
+		ret = armed_add(&guard->exempt, 0, (uint64_t)getpid());
+	if (!ret)
+		ret = -start_threads(guard);
+	if (ret < 0) {
+		errno = -ret;
+		release(guard);
+		return NULL;
+	}
+	return &guard->base;
+}
+
+void guard_fanotify_counts(struct guard *base, struct guard_counts *counts)
+{
+	struct fanotify_guard *guard = inside(base);
+
+	pthread_mutex_lock(&guard->lock);
+	*counts = guard->counts;
+	counts->held = guard->held;
+	counts->paused = guard->paused;
+	pthread_mutex_unlock(&guard->lock);
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The thread that reads the group. It answers at once what is harmless (C11) or on an inode that is
+ * not leased, so that files outside leases never wait for the loop; everything else it queues. It
+ * waits for nobody: it reads /proc, fstat of an event's descriptor, and takes the guard's lock.
+ *
+ * That a thread raises an event proves that whatever it did before has finished. Attempts and
+ * notices carry the tid for that; of events answered here nothing is told, so after them the caller
+ * has to find out by guard_op_finished(), which sees another call.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/guard/fanotify.h"
+#include "daemon/guard/thread.h"
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* --- room
+ * -------------------------------------------------------------------------------------------- */
+
+/* At the limit of descriptors read(2) of an event fails, and the kernel refuses the breaker
+ * (EPERM). So half of the descriptors are for events at most, and some always stay free for the
+ * rest of the process: */
+static bool descriptors_left(const struct fanotify_guard *guard, uint32_t held)
+{
+	struct rlimit limit;
+	rlim_t spare;
+	int lowest;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return false;
+	if (held + 2 > limit.rlim_cur / 2)
+		return false;
+	spare = limit.rlim_cur / 8;
+	spare = spare > 1024 ? 1024 : spare;
+	/* the kernel hands out the lowest free number, so this says how many are taken at least */
+	lowest = fcntl(guard->group, F_DUPFD_CLOEXEC, 0);
+	if (lowest < 0)
+		return false;
+	close(lowest);
+	return (rlim_t)lowest + 2 + spare < limit.rlim_cur;
+}
+
+/* Sets `paused` under the lock, so that who makes room afterwards wakes us. */
+static bool look_for_room(struct fanotify_guard *guard, bool *stop)
+{
+	uint32_t held;
+	bool room;
+
+	pthread_mutex_lock(&guard->lock);
+	*stop = guard->stop;
+	held = guard->held;
+	room = slots_left(&guard->slots) > FANOTIFY_SLOTS_SPARE;
+	guard->paused = true;
+	pthread_mutex_unlock(&guard->lock);
+	room = room && descriptors_left(guard, held);
+	if (room) {
+		pthread_mutex_lock(&guard->lock);
+		guard->paused = false;
+		pthread_mutex_unlock(&guard->lock);
+	}
+	return room;
+}
+
+/* --- one event
+ * --------------------------------------------------------------------------------------- */
+
+static void find_range(const struct guard_event *event, struct decode_in *in)
+{
+	const struct guard_event_range *range = &event->range;
+
+	in->range_known = event->head.event_len >= event->head.metadata_len + sizeof(*range) &&
+			  event->head.metadata_len == sizeof(event->head) &&
+			  range->header.info_type == FAN_EVENT_INFO_TYPE_RANGE &&
+			  range->header.len >= sizeof(*range);
+	in->offset = in->range_known ? range->offset : 0;
+	in->count = in->range_known ? range->count : 0;
+}
+
+static void fill_attempt(struct guard_attempt *attempt, const struct stat *st, int32_t tid,
+			 const struct syscall_line *line, const struct decode_out *out)
+{
+	*attempt = (struct guard_attempt){
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.start = out->start,
+		.end = out->end,
+		.slot = SLOT_NONE,
+		.tid = tid,
+		.tgid = 0,
+		.uid = UINT32_MAX,
+		.cause = out->cause,
+		.syscall = line->known && !line->kernel ? line->number : -1,
+		.syscall_hash = line->hash,
+		.opaque = out->opaque,
+		.maps = out->maps,
+		.two_file = out->two_file,
+	};
+	if (thread_identity(tid, &attempt->tgid, &attempt->uid) < 0)
+		attempt->opaque =
+			true; /* killed, or of a pid namespace we do not see: nobody's own */
+	thread_comm(tid, attempt->comm);
+}
+
+static bool is_exempt(struct fanotify_guard *guard, int32_t pid)
+{
+	bool exempt;
+
+	pthread_mutex_lock(&guard->lock);
+	exempt = pid > 0 && armed_has(&guard->exempt, 0, (uint64_t)pid);
+	pthread_mutex_unlock(&guard->lock);
+	return exempt;
+}
+
+static void answer_and_finish(struct fanotify_guard *guard, uint32_t index, uint32_t response)
+{
+	if (fanotify_respond(guard, guard->slots.slot[index].event.head.fd, response) < 0)
+		guard->counts.errors++;
+	fanotify_finish(guard, index);
+}
+
+/* With the lock held, of an inode that is not armed: no more events of it. */
+static void silence(struct fanotify_guard *guard, int fd)
+{
+	if (fanotify_mark(guard->group, FAN_MARK_ADD | FANOTIFY_IGNORE, FAN_PRE_ACCESS, fd, NULL) ==
+	    0) {
+		guard->counts.silenced++;
+		return;
+	}
+	/* EEXIST: it has the mark of an armed one, left by unwatch(). Without it the next event
+	 * silences it. */
+	if (errno == EEXIST)
+		fanotify_mark(guard->group, FAN_MARK_REMOVE, FAN_PRE_ACCESS | FAN_OPEN_PERM, fd,
+			      NULL);
+	else
+		guard->counts.errors++; /* no memory: it will be heard of again */
+}
+
+/*
+ * An event of an inode that is not armed goes on. Looking, silencing, telling of it and letting go
+ * are one hold of the lock (see fanotify_arm()). A possible two-file operation is told first and
+ * let go then: whoever asks after the thread went on finds the notice.
+ *
+ * True: done. False: the inode is armed.
+ */
+static bool pass_unarmed(struct fanotify_guard *guard, uint32_t index, const struct stat *st,
+			 const struct guard_attempt *notice)
+{
+	struct slot *slot = &guard->slots.slot[index];
+	bool armed;
+
+	pthread_mutex_lock(&guard->lock);
+	armed = armed_has(&guard->armed, st->st_dev, st->st_ino);
+	if (!armed || guard->allow_all) {
+		if (!armed && slot->event.head.mask & FAN_PRE_ACCESS)
+			silence(guard, slot->event.head.fd);
+		if (notice && !guard->allow_all) {
+			uint32_t second = slots_take(
+				&guard->slots); /* there is one: look_for_room() */
+
+			if (second != SLOT_NONE) {
+				guard->slots.slot[second].attempt = *notice;
+				guard->slots.slot[second].attempt.answered = true;
+				fanotify_queue(guard, second);
+			} else {
+				guard->counts.errors++;
+			}
+		}
+		answer_and_finish(guard, index, FAN_ALLOW);
+	}
+	pthread_mutex_unlock(&guard->lock);
+	return !armed || guard->allow_all;
+}
+
+static bool peek_armed(struct fanotify_guard *guard, const struct stat *st)
+{
+	bool armed;
+
+	pthread_mutex_lock(&guard->lock);
+	armed = armed_has(&guard->armed, st->st_dev, st->st_ino);
+	pthread_mutex_unlock(&guard->lock);
+	return armed;
+}
+
+/*
+ * A thread that was put off its processor on the way to sleep says "running" for as long as the
+ * scheduler likes. Undecoded, it would break every lease of its file; so others are served first,
+ * and it is looked at again.
+ */
+static bool put_off(struct fanotify_guard *guard, uint32_t index)
+{
+	if (guard->put_off_count == FANOTIFY_PUT_OFF ||
+	    now_ns() - guard->slots.slot[index].read_ns >= FANOTIFY_PUT_OFF_NS)
+		return false;
+	slot_list_push(&guard->slots, &guard->put_off, index);
+	guard->put_off_count++;
+	return true;
+}
+
+static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const struct stat *st)
+{
+	struct slot *slot = &guard->slots.slot[index];
+	const int32_t tid = slot->event.head.pid;
+	struct syscall_line line;
+	struct decode_out out;
+	struct decode_in in = {
+		.event = slot->event.head.mask & FAN_OPEN_PERM ? DECODE_OPEN_PERM
+							       : DECODE_PRE_ACCESS,
+		.context = DECODE_CONTEXT_CALL,
+		.line = &line,
+		.append = DECODE_APPEND_UNKNOWN,
+		.size_known = true,
+		.size = (uint64_t)st->st_size,
+		.page = guard->page,
+		.io_uring_shares = guard->io_uring_shares,
+	};
+	struct guard_attempt attempt;
+
+	find_range(&slot->event, &in);
+	/* failed otherwise: the line is not known, and the operation opaque */
+	if (thread_syscall_soon(tid, &line) == -EAGAIN && put_off(guard, index))
+		return;
+
+	if (!peek_armed(guard, st)) {
+		/* What matters is only whether it shares extents. Two kinds of operation do not
+		 * belong to the number shown: io_uring's, which does not share (or is asked about),
+		 * and a kernel thread's. */
+		bool two_file;
+
+		if (line.kernel && thread_kind(tid) == THREAD_IO_WORKER)
+			in.context = DECODE_CONTEXT_IO_WORKER;
+		else if (guard->io_uring_shares)
+			in.context = thread_context(tid);
+		decode(&in, &out);
+		two_file = out.two_file && !is_exempt(guard, tid);
+		if (two_file) {
+			fill_attempt(&attempt, st, tid, &line, &out);
+			two_file = !is_exempt(guard, attempt.tgid);
+		}
+		if (pass_unarmed(guard, index, st, two_file ? &attempt : NULL))
+			return;
+	}
+
+	in.context = thread_context(tid);
+	if (in.context == DECODE_CONTEXT_CALL && decode_wants_append(&line))
+		in.append = thread_append(tid, line.arg[0], st->st_ino);
+	decode(&in, &out);
+	if (!out.harmless && !is_exempt(guard, tid)) {
+		fill_attempt(&attempt, st, tid, &line, &out);
+		attempt.slot = index;
+		out.harmless = is_exempt(guard, attempt.tgid);
+	} else {
+		out.harmless = true;
+	}
+	pthread_mutex_lock(&guard->lock);
+	if (out.harmless) {
+		guard->counts.harmless++;
+		answer_and_finish(guard, index, FAN_ALLOW);
+	} else {
+		slot->attempt = attempt;
+		fanotify_queue(guard, index);
+	}
+	pthread_mutex_unlock(&guard->lock);
+}
+
+static void look_at(struct fanotify_guard *guard, uint32_t index)
+{
+	struct stat st;
+
+	if (fstat(guard->slots.slot[index].event.head.fd, &st) < 0) {
+		/* Only a shut down file system says so (xfs: EIO), and would say it to the thread,
+		 * too. */
+		pthread_mutex_lock(&guard->lock);
+		guard->counts.errors++;
+		answer_and_finish(guard, index, GUARD_DENY(EIO));
+		pthread_mutex_unlock(&guard->lock);
+		return;
+	}
+	if (guard->allow_all)
+		pass_unarmed(guard, index, &st, NULL);
+	else
+		stop_or_pass(guard, index, &st);
+}
+
+static void handle_event(struct fanotify_guard *guard, uint32_t index)
+{
+	const struct fanotify_event_metadata *head = &guard->slots.slot[index].event.head;
+
+	if (head->fd < 0) {
+		/* An overflow; or an event whose file the kernel could not open for us, whose
+		 * thread it has refused itself (EPERM). There is nothing to answer. */
+		pthread_mutex_lock(&guard->lock);
+		guard->counts.events++;
+		if (head->mask & FAN_Q_OVERFLOW)
+			guard->counts.overflows++;
+		else
+			guard->counts.unopened++;
+		slots_put(&guard->slots, index);
+		pthread_mutex_unlock(&guard->lock);
+		return;
+	}
+	pthread_mutex_lock(&guard->lock);
+	guard->held++;
+	guard->counts.events++;
+	pthread_mutex_unlock(&guard->lock);
+	guard->slots.slot[index].read_ns = now_ns();
+	look_at(guard, index);
+}
+
+/* Looks once at each that was put off before. */
+static void look_again(struct fanotify_guard *guard)
+{
+	for (uint32_t n = guard->put_off_count; n > 0; n--) {
+		uint32_t index = slot_list_pop(&guard->slots, &guard->put_off);
+
+		guard->put_off_count--;
+		look_at(guard, index);
+	}
+}
+
+/* --- the loop
+ * ---------------------------------------------------------------------------------------- */
+
+/* A read of 48 bytes gives one event with a range, or one or two of 24 bytes. Moves a second one
+ * into a record of its own. Before: its number is found in the first; after: in both, for a moment;
+ * then only in its own. */
+static uint32_t split_second(struct fanotify_guard *guard, struct slot *slot, size_t length)
+{
+	const size_t first = slot->event.head.event_len;
+	uint32_t second;
+
+	if (first < sizeof(slot->event.head) || first > length ||
+	    length - first < sizeof(struct fanotify_event_metadata))
+		return SLOT_NONE;
+	pthread_mutex_lock(&guard->lock);
+	second = slots_take(&guard->slots);
+	pthread_mutex_unlock(&guard->lock);
+	if (second == SLOT_NONE) /* cannot be: look_for_room() */
+		return second;
+	memcpy(&guard->slots.slot[second].event, (const char *)&slot->event + first,
+	       length - first);
+	memset((char *)&slot->event + first, 0, sizeof(slot->event) - first);
+	return second;
+}
+
+static void read_error(struct fanotify_guard *guard, int error)
+{
+	pthread_mutex_lock(&guard->lock);
+	if (error == EMFILE || error == ENFILE)
+		guard->counts.unopened++; /* the breaker got EPERM */
+	else
+		guard->counts.errors++;
+	pthread_mutex_unlock(&guard->lock);
+}
+
+static void drain_wake(const struct fanotify_guard *guard)
+{
+	eventfd_t value;
+
+	eventfd_read(guard->wake_fd, &value);
+}
+
+void *fanotify_reader(void *arg)
+{
+	struct fanotify_guard *guard = arg;
+	uint32_t index = SLOT_NONE;
+	bool stop = false;
+
+	for (;;) {
+		struct pollfd fds[2] = {{.fd = guard->wake_fd, .events = POLLIN},
+					{.fd = guard->group, .events = POLLIN}};
+		struct slot *slot;
+		uint32_t second;
+		ssize_t length;
+		bool room = look_for_room(guard, &stop);
+
+		if (stop)
+			break;
+		look_again(guard);
+		if (!room) {
+			/* Unread breakers wait in the kernel. Slots given back wake us; descriptors
+			 * that others of this process close do not, so look again after a while. */
+			poll(fds, 1, guard->put_off_count ? 1 : 50);
+			drain_wake(guard);
+			continue;
+		}
+		pthread_mutex_lock(&guard->lock);
+		if (index == SLOT_NONE)
+			index = slots_take(&guard->slots);
+		pthread_mutex_unlock(&guard->lock);
+		slot = &guard->slots.slot[index];
+
+		length = read(guard->group, &slot->event, sizeof(slot->event));
+		if (length < 0 && errno == EAGAIN) {
+			poll(fds, 2, guard->put_off_count ? 1 : -1);
+			if (fds[0].revents)
+				drain_wake(guard);
+			continue;
+		}
+		if (length < (ssize_t)sizeof(slot->event.head)) {
+			read_error(guard, length < 0 ? errno : EIO);
+			slot->event.head.fd = -1;
+			poll(fds, 1, 1); /* never a busy loop */
+			continue;
+		}
+		second = split_second(guard, slot, (size_t)length);
+		handle_event(guard, index);
+		index = SLOT_NONE;
+		if (second != SLOT_NONE)
+			handle_event(guard, second);
+	}
+	return NULL;
+}

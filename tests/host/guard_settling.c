@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Has an operation that was let through finished? C16. */
+#include "tests/host/guard_calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MS 1000000u
+
+#define MUST(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			return #condition;                                                         \
+	} while (0)
+
+static bool is_finished(const void *argument)
+{
+	const struct guard_attempt *attempt = argument;
+
+	return guard_op_finished(attempt->tid, attempt->syscall_hash) == 1;
+}
+
+struct sign {
+	const struct breaker *breaker;
+	uint64_t was;
+};
+
+static bool lives(const void *argument)
+{
+	const struct sign *sign = argument;
+
+	return sign->breaker->counter != sign->was;
+}
+
+/* It does not stand still: its counter moves on. */
+static bool runs_on(const struct breaker *b)
+{
+	struct sign sign = {b, b->counter};
+
+	return wait_until(lives, &sign);
+}
+
+static int start(struct breaker **b, long (*act)(struct breaker *), int flags,
+		 struct guard_attempt *attempt, uint64_t *ino)
+{
+	char path[256];
+	int fd = make_file("file", path, ino);
+
+	*b = breaker_new(act == act_uring_worker_write ? prepare_uring : prepare_open, act, path,
+			 NULL, flags);
+	bench.guard->ops->arm(bench.guard, fd, bench.dev, *ino);
+	breaker_go(*b);
+	return wait_attempt(*b, attempt) ? fd : -1;
+}
+
+static void stop(struct breaker *b, int fd, uint64_t ino)
+{
+	breaker_end(b);
+	bench.guard->ops->disarm(bench.guard, fd, bench.dev, ino);
+	close(fd);
+}
+
+static long act_then_sleep(struct breaker *b)
+{
+	if (pwrite(b->fd, "x", 1, 0) != 1)
+		return -1;
+	for (;;)
+		pause();
+}
+
+static long act_then_spin(struct breaker *b)
+{
+	if (pwrite(b->fd, "x", 1, 0) != 1)
+		return -1;
+	for (;;)
+		b->counter++;
+}
+
+static const char *another_call_proves_it(void)
+{
+	struct guard_attempt attempt;
+	struct breaker *b;
+	uint64_t ino;
+	int fd = start(&b, act_then_sleep, BREAKER_THREAD, &attempt, &ino);
+
+	MUST(fd >= 0);
+	MUST(guard_op_finished(attempt.tid, attempt.syscall_hash) == 0); /* it waits */
+	MUST(guard_op_finished(attempt.tid, 0) == 0);
+	MUST(bench.guard->ops->answer(bench.guard, attempt.slot, 0) == 0);
+	MUST(wait_until(is_finished, &attempt));
+	MUST(guard_op_finished(attempt.tid, 0) ==
+	     0); /* which call it is in is not known to be another */
+	MUST(guard_op_settle(attempt.tid, 0, 1000 * MS) == 1);
+	MUST(guard_op_finished(0, attempt.syscall_hash) == 0 &&
+	     guard_op_settle(0, attempt.syscall_hash, 0) == 0);
+	stop(b, fd, ino);
+	MUST(guard_op_finished(attempt.tid, attempt.syscall_hash) == 1); /* gone */
+	MUST(guard_op_finished(attempt.tid, 0) == 1 && guard_op_settle(attempt.tid, 0, 0) == 1);
+	return NULL;
+}
+
+static const char *a_spinning_thread_is_interrupted(void)
+{
+	struct guard_attempt attempt;
+	struct breaker *b;
+	uint64_t ino;
+	int fd = start(&b, act_then_spin, BREAKER_THREAD, &attempt, &ino);
+
+	MUST(fd >= 0);
+	MUST(bench.guard->ops->answer(bench.guard, attempt.slot, 0) == 0);
+	MUST(runs_on(b));
+	/* by looking alone it cannot be told, unless it is caught off its processor by an interrupt
+	 */
+	MUST(guard_op_finished(attempt.tid, attempt.syscall_hash) != 0);
+	MUST(guard_op_settle(attempt.tid, attempt.syscall_hash, 2000 * MS) == 1);
+	MUST(guard_op_settle(attempt.tid, 0, 2000 * MS) == 1);
+	MUST(runs_on(b));
+	stop(b, fd, ino);
+	return NULL;
+}
+
+/* A thread that still waits in the kernel does not stop: no proof in time, and it is not left to
+ * stop later. */
+static const char *a_waiting_thread_is_not_settled(void)
+{
+	struct guard_attempt attempt;
+	struct breaker *b;
+	uint64_t ino;
+	int fd = start(&b, act_then_spin, 0, &attempt, &ino);
+
+	MUST(fd >= 0);
+	MUST(guard_op_settle(attempt.tid, attempt.syscall_hash, 100 * MS) == 0);
+	MUST(guard_op_settle(attempt.tid, attempt.syscall_hash, 0) == 0);
+	MUST(bench.guard->ops->answer(bench.guard, attempt.slot, 0) == 0);
+	MUST(runs_on(b) && runs_on(b));
+	stop(b, fd, ino);
+	return NULL;
+}
+
+/* What settle builds on: a tracer that dies lets its tracee run, also one that it has stopped. */
+static const char *a_dying_tracer_lets_go(void)
+{
+	struct guard_attempt attempt;
+	struct breaker *b;
+	uint64_t ino, counter;
+	int fd = start(&b, act_then_spin, 0, &attempt, &ino), status, said[2];
+	pid_t tracer;
+	char byte;
+
+	MUST(fd >= 0 && pipe(said) == 0);
+	MUST(bench.guard->ops->answer(bench.guard, attempt.slot, 0) == 0);
+	MUST(runs_on(b));
+	tracer = fork();
+	if (tracer == 0) {
+		if (ptrace(PTRACE_SEIZE, attempt.tid, NULL, NULL) == 0 &&
+		    ptrace(PTRACE_INTERRUPT, attempt.tid, NULL, NULL) == 0 &&
+		    waitpid(attempt.tid, &status, __WALL) == attempt.tid && WIFSTOPPED(status))
+			status = (int)write(said[1], "s", 1);
+		for (;;)
+			pause();
+	}
+	MUST(tracer > 0 && read(said[0], &byte, 1) == 1);
+	counter = b->counter;
+	nanosleep(&(struct timespec){.tv_nsec = 20 * MS},
+		  NULL); /* time in which it would count, were it not stopped */
+	MUST(b->counter == counter);
+	kill(tracer, SIGKILL);
+	MUST(waitpid(tracer, &status, 0) == tracer);
+	MUST(runs_on(b));
+	stop(b, fd, ino);
+	close(said[0]);
+	close(said[1]);
+	return NULL;
+}
+
+static const char *a_worker_is_finished_when_idle(void)
+{
+	struct guard_attempt attempt;
+	struct breaker *b;
+	uint64_t ino;
+	int fd = start(&b, act_uring_worker_write, 0, &attempt, &ino);
+
+	MUST(fd >= 0 && attempt.tid != b->tid && attempt.syscall == -1);
+	MUST(guard_op_finished(attempt.tid, attempt.syscall_hash) == 0);
+	MUST(guard_op_settle(attempt.tid, attempt.syscall_hash, 50 * MS) == 0);
+	MUST(bench.guard->ops->answer(bench.guard, attempt.slot, 0) == 0);
+	MUST(guard_op_settle(attempt.tid, attempt.syscall_hash, 10000 * MS) == 1);
+	MUST(breaker_wait_done(b));
+	stop(b, fd, ino);
+	return NULL;
+}
+
+const struct test_case settle_cases[] = {
+	{"C16 another call, or none any more, proves an operation finished", another_call_proves_it,
+	 true},
+	{"C16 a spinning thread is interrupted, and runs on", a_spinning_thread_is_interrupted,
+	 true},
+	{"C16 a waiting thread is not settled, and does not stop later",
+	 a_waiting_thread_is_not_settled, true},
+	{"a dying tracer lets its tracee run", a_dying_tracer_lets_go, true},
+	{"C16 an io_uring worker has finished when it is idle", a_worker_is_finished_when_idle,
+	 true},
+	{NULL, NULL, false},
+};
