@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Destroying a program's MRs through a copy of its uverbs descriptor (C17, C18). For workers: the
+ * driver can take its time. No allocation, no stdio.
+ */
+#ifndef DAXLEASE_UVERBS_H
+#define DAXLEASE_UVERBS_H
+
+#include <stdint.h>
+
+/* What was reported of an MR: DLP_MR_ADD. */
+struct uverbs_mr {
+	uint32_t handle, lkey, rkey;
+	uint64_t length;
+};
+
+/* A uverbs descriptor and its driver's id, once found. */
+struct uverbs {
+	int fd;
+	uint32_t driver_id;
+};
+
+/*
+ * Makes sure that `fd` (the caller's, and it stays so) is a uverbs device, before any ioctl goes to
+ * it, and finds its driver's id. 0, or
+ *   -ENOTTY	not a uverbs descriptor (or no such module is loaded)
+ *   -EOPNOTSUPP the device does not speak RDMA_VERBS_IOCTL, or with an id above 255
+ *   -errno	of fstat(2), of reading /proc/devices
+ */
+int uverbs_open(int fd, struct uverbs *uverbs);
+
+/*
+ * Destroys the MR, if what has its handle still is it. 0: it is gone (now, or it was before).
+ * -errno: it may live:
+ *   -ESTALE	an MR with other keys or another length has the handle. It is left alone. It may be
+ *		another, the reported one having been deregistered, or the reported one after
+ *		ibv_rereg_mr()
+ *   -EBUSY	in use: a memory window is bound to it
+ *   -EPROTONOSUPPORT the kernel cannot be asked what an MR is (it is too old)
+ *   -EIO	the device is being unplugged
+ *
+ * Between the look and the destruction the program itself could deregister it and register another
+ * that gets the same handle; the other one is its own too.
+ */
+int uverbs_destroy_mr(const struct uverbs *uverbs, const struct uverbs_mr *mr);
+
+#endif

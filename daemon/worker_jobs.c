@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The worker's side: see worker_jobs.h for what is allowed here. */
+#include "daemon/worker_jobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/guard/guard.h"
+#include "daemon/uverbs.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t all_items(unsigned items)
+{
+	return items >= 64 ? UINT64_MAX : (UINT64_C(1) << items) - 1;
+}
+
+/*
+ * Waits for the operations, three quarters of the time there is: what is left is for the file, or
+ * for the answer to arrive. Each gets an equal part of what the earlier ones left.
+ */
+static void settle(const struct worker_order *order, struct worker_result *result)
+{
+	const struct worker_job *job = &order->job;
+	uint64_t start = now_ns();
+	uint64_t until = order->limit_ns > start ? start + (order->limit_ns - start) / 4 * 3
+						 : start;
+
+	for (unsigned i = 0; i < job->items; i++) {
+		uint64_t now = now_ns();
+		uint64_t part = until > now ? (until - now) / (job->items - i) : 0;
+
+		if (guard_op_settle(job->op[i].tid, job->op[i].syscall_hash, part) == 1)
+			result->settled |= UINT64_C(1) << i;
+	}
+}
+
+static void read_path(int fd, char *path, size_t size)
+{
+	char link[32] = "/proc/self/fd/", *to = link + strlen(link), digits[12];
+	size_t n = 0;
+	ssize_t got;
+
+	do {
+		digits[n++] = (char)('0' + fd % 10);
+		fd /= 10;
+	} while (fd);
+	while (n)
+		*to++ = digits[--n];
+	*to = '\0';
+	got = readlink(link, path, size - 1);
+	path[got > 0 && (size_t)got < size - 1 ? got : 0] = '\0';
+}
+
+static void check(const struct worker_order *order, int fd, struct worker_result *result)
+{
+	const struct worker_job *job = &order->job;
+
+	if (fd < 0) {
+		result->error = -EBADF;
+		return;
+	}
+	read_path(fd, result->path, sizeof(result->path));
+	settle(order, result);
+	if (result->settled != all_items(job->items)) {
+		result->refusal.reason = DLP_REASON_BREAKING;
+		result->error = -EAGAIN;
+		return;
+	}
+	result->error = pool_check_range(fd, job->start, job->end, job->require_dax, job->reopen_ok,
+					 &result->refusal);
+}
+
+static void destroy(const struct worker_job *job, int fd, struct worker_result *result)
+{
+	struct uverbs uverbs;
+
+	result->failed = all_items(job->items);
+	if (fd < 0) {
+		result->error = -EBADF;
+		return;
+	}
+	result->error = uverbs_open(fd, &uverbs);
+	if (result->error)
+		return;
+	for (unsigned i = 0; i < job->items; i++) {
+		const struct uverbs_mr mr = { job->mr[i].handle, job->mr[i].lkey, job->mr[i].rkey,
+					      job->mr[i].length };
+
+		if (!uverbs_destroy_mr(&uverbs, &mr))
+			result->failed &= ~(UINT64_C(1) << i);
+	}
+}
+
+static void maps(const struct worker_job *job, struct worker_result *result)
+{
+	int rc = worker_maps(job->pid, job);
+
+	result->mapped = rc != 0;
+	result->error = rc < 0 ? rc : 0;
+}
+
+void worker_do(const struct worker_order *order, int fd, struct worker_result *result)
+{
+	memset(result, 0, sizeof(*result));
+	switch (order->job.kind) {
+	case WORKER_CHECK:
+		check(order, fd, result);
+		break;
+	case WORKER_SETTLE:
+		settle(order, result);
+		break;
+	case WORKER_DESTROY:
+		destroy(&order->job, fd, result);
+		break;
+	case WORKER_MAPS:
+		maps(&order->job, result);
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Waits for the next order; false: the daemon does not want this worker any more. */
+static bool next_order(int sock, struct worker_order *order, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { order, sizeof(*order) };
+	struct msghdr message = { .msg_iov = &iov,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *head;
+	ssize_t got;
+
+	do {
+		got = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
+	} while (got < 0 && errno == EINTR);
+	if (got != (ssize_t)sizeof(*order) || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return false;
+	*fd = -1;
+	head = CMSG_FIRSTHDR(&message);
+	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
+	    head->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(fd, CMSG_DATA(head), sizeof(int));
+	return true;
+}
+
+/*
+ * Nothing of the daemon's stays open: not the guard's group, which would live on in a stuck worker,
+ * and no client's socket. 0 to 2 are never free for a file that is passed, into which a sanitizer's
+ * or libc's last words would go.
+ */
+static int keep_only(int sock)
+{
+	int null, moved;
+
+	moved = fcntl(sock, F_DUPFD_CLOEXEC, 3);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (moved < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+		return -1;
+	if ((fcntl(STDERR_FILENO, F_GETFD) < 0 || sock == STDERR_FILENO) &&
+	    dup2(null, STDERR_FILENO) < 0)
+		return -1;
+	if (moved > 3 && close_range(3, (unsigned)moved - 1, 0) < 0)
+		return -1;
+	return close_range((unsigned)moved + 1, ~0u, 0) < 0 ? -1 : moved;
+}
+
+void worker_main(int sock, pid_t parent)
+{
+	/*
+	 * Told to the whole service at once when it stops; the daemon decides when a worker has
+	 * ended.
+	 */
+	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+	struct sigaction action = { .sa_handler = SIG_DFL };
+	struct worker_order order;
+	struct worker_result result;
+	sigset_t none;
+	int fd;
+
+	for (int i = 1; i < NSIG; i++)
+		sigaction(i, &action,
+			  NULL); /* fails for those that cannot be caught, and libc's own */
+	action.sa_handler = SIG_IGN;
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		sigaction(ignored[i], &action, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "daxleased-work");
+	if (getppid() != parent) /* it died before the line above */
+		_exit(1);
+	sock = keep_only(sock);
+	if (sock < 0)
+		_exit(1);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+
+	while (next_order(sock, &order, &fd)) {
+		ssize_t sent;
+
+		worker_do(&order, fd, &result);
+		do {
+			sent = send(sock, &result, sizeof(result), MSG_NOSIGNAL);
+		} while (sent < 0 && errno == EINTR);
+		if (sent != (ssize_t)sizeof(result))
+			break;
+	}
+	_exit(0);
+}

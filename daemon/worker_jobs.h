@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Worker processes and what they do; used by worker.c alone, and by tests. */
+#ifndef DAXLEASE_WORKER_JOBS_H
+#define DAXLEASE_WORKER_JOBS_H
+
+#include "daemon/worker.h"
+
+/* One job on its way to a worker; the answer is one struct worker_result. */
+struct worker_order {
+	struct worker_job job;
+	uint64_t limit_ns; /* CLOCK_MONOTONIC: the worker is killed then */
+};
+
+/* Forks a worker. Everything is the caller's then. 0 or -errno. */
+int worker_spawn(pid_t *pid, int *pidfd, int *sock);
+/* Kills and reaps one that has had no order, so that nothing can hold it. */
+void worker_discard(pid_t pid);
+/* `fd` (or -1) travels with it and stays the caller's. 0; -EPIPE: it is dead; -errno. */
+int worker_send(int sock, const struct worker_order *order, int fd);
+
+/*
+ * The body of a worker process, straight after fork(): makes the process a worker and does jobs
+ * from `sock` until its other end is closed. Everything below it runs in the child of a process
+ * that may have had other threads: no allocation, no stdio, no lock.
+ */
+__attribute__((noreturn)) void worker_main(int sock, pid_t parent);
+
+/* One job. `fd` is closed. */
+void worker_do(const struct worker_order *order, int fd, struct worker_result *result);
+
+/* Does process `pid` map any of the files of `job` shared? 1, 0 (also when it is gone), -errno. */
+int worker_maps(int32_t pid, const struct worker_job *job);
+
+/* The parser behind it: fed with /proc/PID/maps in pieces of any size. */
+struct worker_maps_parser {
+	unsigned field; /* 0 range, 1 flags, 2 offset, 3 device, 4 inode, 5 the rest */
+	unsigned at;	/* character of the flags */
+	uint64_t major, minor, inode;
+	bool in_minor, shared, bad;
+	uint64_t lines;
+	bool found;
+};
+void worker_maps_feed(struct worker_maps_parser *parser, const struct worker_job *job,
+		      const char *text, size_t size);
+
+#endif
