@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Requests of administrators and viewers. Whoever is not an administrator sees his own leases only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+
+static void copy(char *to, size_t size, const char *from)
+{
+	size_t n = strnlen(from, size - 1);
+
+	memcpy(to, from, n);
+	to[n] = 0;
+}
+
+static uint64_t leases_of(const struct daemon *d, uint64_t dev)
+{
+	struct core_lease_view lease;
+	uint32_t cursor = 0;
+	uint64_t count = 0;
+
+	while (core_list(d->core, &cursor, &lease))
+		count += lease.dev == dev;
+	return count;
+}
+
+void admin_pool(struct session *s, const struct dlp_pool *m)
+{
+	struct daemon *d = s->daemon;
+	struct dlp_pool_reply reply = {.pools = d->pools_count};
+	const struct pool *pool;
+
+	if (m->index >= d->pools_count) {
+		session_reply(s, &m->head, &reply.head, sizeof(reply), -1, ENOENT);
+		return;
+	}
+	pool = &d->pools[m->index];
+	reply.type = pool->config->type;
+	reply.state = pool->state;
+	reply.label = pool->state == DLP_POOL_READY ? pool->label : 0;
+	reply.dev = pool->dev;
+	reply.break_time_ns = pool->config->break_time_ns;
+	/* Counting is linear: holders ask for pools at their start, and have no use for it. */
+	reply.leases = s->role == DLP_ROLE_HOLDER ? 0 : leases_of(d, pool->dev);
+	copy(reply.name, sizeof(reply.name), pool->config->name);
+	copy(reply.fstype, sizeof(reply.fstype), pool->fstype);
+	copy(reply.path, sizeof(reply.path), pool->config->path);
+	copy(reply.reason, sizeof(reply.reason), pool->reason);
+	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, 0);
+}
+
+static uint32_t wire_state(enum core_lease_state state)
+{
+	switch (state) {
+	case CORE_PENDING:
+		return DLP_LEASE_NONE;
+	case CORE_HELD:
+		return DLP_LEASE_HELD;
+	case CORE_BREAKING:
+		return DLP_LEASE_BREAKING;
+	case CORE_REVOKING:
+		return DLP_LEASE_REVOKING;
+	case CORE_FENCING:
+	case CORE_UNPROVEN:
+		return DLP_LEASE_FENCING;
+	}
+	return DLP_LEASE_NONE;
+}
+
+static uint64_t left_of(const struct core_lease_view *lease)
+{
+	uint64_t now = now_ns();
+
+	if (lease->state == CORE_HELD)
+		return UINT64_MAX;
+	return lease->deadline_ns > now ? lease->deadline_ns - now : 0;
+}
+
+static uint64_t since_realtime(uint64_t since_ns)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec - (now_ns() - since_ns);
+}
+
+static void fill(struct daemon *d, struct dlp_list_reply *reply, const struct core_lease_view *lease,
+		 const struct session *holder)
+{
+	const struct file *file = file_lookup(d, lease->dev, lease->ino);
+
+	reply->lease = lease->number;
+	reply->dev = lease->dev;
+	reply->ino = lease->ino;
+	reply->start = lease->start;
+	reply->end = lease->end;
+	reply->since_ns = since_realtime(lease->since_ns);
+	reply->left_ns = left_of(lease);
+	reply->state = wire_state(lease->state);
+	reply->flags = lease->flags;
+	reply->pid = holder->pid;
+	reply->uid = holder->uid;
+	reply->mrs = mr_count(holder, lease->dev, lease->ino, lease->start, lease->end);
+	copy(reply->comm, sizeof(reply->comm), holder->comm);
+	if (!file)
+		return;
+	reply->label = file->pool->label;
+	copy(reply->pool, sizeof(reply->pool), file->pool->config->name);
+	file_path(file, reply->path);
+}
+
+void admin_list(struct session *s, const struct dlp_list *m)
+{
+	struct daemon *d = s->daemon;
+	struct dlp_list_reply reply = {.cursor = m->cursor};
+	struct core_lease_view lease;
+	uint32_t cursor = (uint32_t)m->cursor;
+
+	if (m->cursor <= UINT32_MAX) {
+		while (core_list(d->core, &cursor, &lease)) {
+			const struct session *holder = session_find(d, lease.session);
+
+			if (!holder || (s->role != DLP_ROLE_ADMIN && holder->uid != s->uid))
+				continue;
+			reply.cursor = cursor;
+			fill(d, &reply, &lease, holder);
+			session_reply(s, &m->head, &reply.head, sizeof(reply), -1, 0);
+			return;
+		}
+	}
+	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, ENOENT);
+}
+
+void admin_status(struct session *s, const struct dlp_head *m)
+{
+	struct daemon *d = s->daemon;
+	struct dlp_status_reply reply = {
+		.pid = getpid(),
+		.sessions = d->sessions_count,
+		.uptime_ns = now_ns() - d->started_ns,
+		.break_time_ns = d->config.break_time_ns,
+		.margin_ns = d->config.margin_ns,
+		.fence_ns = d->config.fence_ns,
+		.pools = d->pools_count,
+	};
+	struct core_counts counts;
+	struct utsname name;
+
+	core_counts(d->core, &counts);
+	reply.leases = counts.leases;
+	reply.breaks = counts.breaks;
+	reply.waiting = counts.waiting;
+	reply.revoked = counts.revoked;
+	reply.fenced = counts.fenced;
+	reply.refused = counts.refused;
+	copy(reply.version, sizeof(reply.version), PACKAGE_VERSION);
+	if (uname(&name) == 0)
+		copy(reply.kernel, sizeof(reply.kernel), name.release);
+	session_reply(s, m, &reply.head, sizeof(reply), -1, 0);
+}
+
+void admin_break(struct session *s, const struct dlp_break *m, int fd)
+{
+	struct daemon *d = s->daemon;
+	struct dlp_break_reply reply = {0};
+	const struct file *file;
+	struct statx stx;
+	/* Not fstat: the descriptor may be a FUSE server's, which answers when it likes. */
+	int rc = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &stx);
+
+	if (rc < 0)
+		rc = -errno;
+	else if (!S_ISREG(stx.stx_mode))
+		rc = -EINVAL;
+	file = rc < 0 ? NULL : file_lookup(d, makedev(stx.stx_dev_major, stx.stx_dev_minor), stx.stx_ino);
+	if (file)
+		rc = break_range(d, file->key.dev, file->key.ino, m->start, m->end, 0, DLP_CAUSE_ADMIN_BREAK,
+				 file->pool ? file->pool->config->break_time_ns : d->config.break_time_ns, s,
+				 &reply.id, &reply.leases);
+	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, rc);
+}
+
+void admin_lease_revoke(struct session *s, const struct dlp_lease_revoke *m)
+{
+	struct daemon *d = s->daemon;
+	struct dlp_break_reply reply = {0};
+	struct core_lease_view lease;
+	int rc = -ENOENT;
+
+	if (core_lease_by_number(d->core, m->lease, &lease))
+		rc = break_range(d, lease.dev, lease.ino, lease.start, lease.end, m->lease, DLP_CAUSE_ADMIN_REVOKE, 0,
+				 s, &reply.id, &reply.leases);
+	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, rc);
+}
+
+void admin_query(struct session *s, const struct dlp_range *m)
+{
+	struct dlp_query_reply reply = {.state = DLP_LEASE_NONE, .left_ns = UINT64_MAX};
+	struct core_lease_view lease;
+	uint64_t offset = m->start;
+	enum core_lease_state worst = CORE_PENDING;
+
+	while (core_list_session_file(s->daemon->core, s->id, m->dev, m->ino, &offset, &lease) &&
+	       lease.start < m->end) {
+		if (lease.state < worst || lease.state == CORE_PENDING)
+			continue;
+		worst = lease.state;
+		reply.state = wire_state(lease.state);
+		reply.left_ns = left_of(&lease);
+	}
+	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, 0);
+}

@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Breaking: attempts go from the guard into the core, and what the core decides goes out: holders are told and
+ * revoked, silent ones fenced, threads let go on or refused. Between an attempt and its verdict nothing here
+ * touches a file system.
+ *
+ * A thread that was let go on is remembered until it is known to have finished (the hold-off of C16): by a new
+ * event of it, by /proc/TID/syscall, or as a last resort by a worker that stops it for an instant.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/daemon.h"
+#include "daemon/log.h"
+
+#define HOLD_OFF_FIRST_NS (2 * NS_PER_MS)
+#define HOLD_OFF_LAST_NS (1 * NS_PER_S)
+#define HOLD_OFF_BATCH 64
+#define SETTLE_LIMIT_NS (100 * NS_PER_MS)
+#define RUNNING_LOOKS 3 /* looks that could not tell, before a worker stops the thread */
+
+enum note_kind { NOTE_THREAD, NOTE_ADMIN, NOTE_INTERNAL };
+
+/* What the shell knows of an operation in the core, by its cookie. */
+struct op_note {
+	uint64_t cookie;
+	enum note_kind kind;
+	uint32_t op;   /* the core's */
+	uint32_t slot; /* NOTE_THREAD: the guard's, until the verdict */
+	bool open;     /* the slot waits for an answer */
+	uint64_t syscall_hash;
+	unsigned running_looks;
+	uint32_t session; /* NOTE_ADMIN */
+	uint64_t since_ns;
+	uint64_t dev, ino; /* for the log */
+	UT_hash_handle hh;
+};
+
+static struct op_note *note_find(struct daemon *d, uint64_t cookie)
+{
+	struct op_note *note;
+
+	HASH_FIND(hh, d->notes, &cookie, sizeof(cookie), note);
+	return note;
+}
+
+static struct op_note *note_new(struct daemon *d, enum note_kind kind)
+{
+	struct op_note *note = calloc(1, sizeof(*note));
+
+	if (!note)
+		return NULL;
+	note->cookie = ++d->next_cookie;
+	note->kind = kind;
+	note->since_ns = now_ns();
+	HASH_ADD(hh, d->notes, cookie, sizeof(note->cookie), note);
+	return note;
+}
+
+static void note_free(struct daemon *d, struct op_note *note)
+{
+	HASH_DEL(d->notes, note);
+	free(note);
+}
+
+static void op_finished(struct daemon *d, uint64_t cookie, uint32_t op)
+{
+	struct op_note *note = note_find(d, cookie);
+
+	core_op_finished(d->core, now_ns(), op);
+	if (note)
+		note_free(d, note);
+}
+
+/* --- effects ---------------------------------------------------------------------------------------------- */
+
+static void answer_thread(struct daemon *d, uint32_t slot, int error)
+{
+	int rc = d->guard->ops->answer(d->guard, slot, error);
+
+	if (rc < 0)
+		log_error("the guard did not take a verdict: %s", strerror(-rc));
+}
+
+static void log_verdict(struct daemon *d, const struct core_effect *e, const struct op_note *note)
+{
+	const struct file *file = file_lookup(d, note->dev, note->ino);
+	double waited = (double)(now_ns() - note->since_ns) / NS_PER_S;
+	char path[DLP_MAX_PATH];
+
+	if (!file)
+		return;
+	log_about(e->error ? LOG_WARNING : LOG_INFO,
+		  &(struct log_subject){.path = file_path(file, path), .breaker = e->tgid, .error = -e->error},
+		  "%s: %s by pid %d (%s) %s after %.3f s", file_path(file, path), dlp_cause_text(e->cause), e->tgid,
+		  e->comm, e->error ? "refused: the end of a lease could not be proven" : "goes on", waited);
+}
+
+static void verdict(struct daemon *d, const struct core_effect *e)
+{
+	struct op_note *note = note_find(d, e->op_cookie);
+	struct dlp_ev_done done = {.head.opcode = DLP_EV_DONE, .id = e->op_cookie};
+	struct session *admin;
+
+	if (!note)
+		return;
+	if (note->kind == NOTE_THREAD) {
+		log_verdict(d, e, note);
+		if (note->open)
+			answer_thread(d, note->slot, e->error);
+		note->open = false;
+		if (e->error == 0 && d->hold_off_ns != HOLD_OFF_FIRST_NS) {
+			d->hold_off_ns = HOLD_OFF_FIRST_NS;
+			timer_arm(d->hold_off_timer, d->hold_off_ns);
+		}
+		if (e->error == 0)
+			return; /* until it has finished */
+	} else if (note->kind == NOTE_ADMIN) {
+		admin = session_find(d, note->session);
+		done.head.error = -e->error;
+		if (admin)
+			session_event(admin, &done.head, sizeof(done));
+	}
+	note_free(d, note);
+}
+
+static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
+{
+	struct session *s = session_find(d, e->session);
+	const struct file *file = file_lookup(d, e->dev, e->ino);
+	uint64_t now = now_ns();
+	struct dlp_ev_break event = {
+		.head.opcode = opcode,
+		.dev = e->dev,
+		.ino = e->ino,
+		.start = e->start,
+		.end = e->end,
+		.left_ns = e->deadline_ns > now ? e->deadline_ns - now : 0,
+		.epoch = e->epoch,
+		.cause = e->cause,
+		.pid = e->tgid,
+		.tid = e->tid,
+		.uid = e->uid,
+	};
+	char path[DLP_MAX_PATH];
+	int rc;
+
+	if (!s)
+		return;
+	memcpy(event.comm, e->comm, sizeof(event.comm));
+	event.comm[sizeof(event.comm) - 1] = 0;
+	if (file && opcode != DLP_EV_DROP)
+		log_about(LOG_NOTICE,
+			  &(struct log_subject){.path = file_path(file, path),
+						.pid = s->pid,
+						.breaker = e->tgid,
+						.start = e->start,
+						.end = e->end,
+						.cause = dlp_cause_text(e->cause)},
+			  "%s: [%llu, %llu): lease of pid %d (%s) %s: %s by pid %d (%s, uid %u)",
+			  file_path(file, path), (unsigned long long)e->start, (unsigned long long)e->end, s->pid,
+			  s->comm, opcode == DLP_EV_BREAK ? "is being broken" : "is over", dlp_cause_text(e->cause),
+			  e->tgid, e->comm, e->uid);
+	rc = session_event(s, &event.head, sizeof(event));
+	/* Its own operation ends this part; with no MR on it there is nothing to wait for, and the thread that would
+	 * answer may be the one that waits. */
+	if (opcode == DLP_EV_DROP && !mr_any(s) && !session_has_unread(s)) {
+		core_answered(d->core, now, s->id, e->dev, e->ino, e->start, e->end, e->epoch);
+		return;
+	}
+	if (rc == 0)
+		return;
+	/* It does not read, or hung up: there is nobody who could let go. One that merely hung up keeps its time,
+	 * since it may be gone from the file by then; the fence looks. */
+	log_warning("pid %d (%s) cannot be told: %s", s->pid, s->comm, strerror(-rc));
+	if (opcode != DLP_EV_BREAK && rc != -EPIPE)
+		core_session_failed(d->core, now, s->id);
+}
+
+static void carry_out(struct daemon *d, const struct core_effect *e)
+{
+	struct session *s;
+
+	switch (e->kind) {
+	case CORE_TELL:
+		tell(d, e, DLP_EV_BREAK);
+		break;
+	case CORE_REVOKE:
+		tell(d, e, DLP_EV_REVOKE);
+		break;
+	case CORE_DROP:
+		tell(d, e, DLP_EV_DROP);
+		break;
+	case CORE_FENCE:
+		s = session_find(d, e->session);
+		if (s)
+			holder_fence(s);
+		break;
+	case CORE_VERDICT:
+		verdict(d, e);
+		break;
+	case CORE_DISARM:
+		file_drop(d, e->dev, e->ino);
+		break;
+	case CORE_CANCELLED:
+		grant_cancelled(d, e->session, e->grant);
+		break;
+	}
+}
+
+static void end_if_drained(struct daemon *d)
+{
+	struct core_counts counts;
+
+	if (!d->draining)
+		return;
+	core_counts(d->core, &counts);
+	if (counts.leases == 0 && counts.waiting == 0)
+		event_base_loopbreak(d->base);
+}
+
+void run_effects(struct daemon *d)
+{
+	struct core_effect e;
+	uint64_t deadline, now;
+
+	/* What is carried out can lead back here (a hang-up ends a session): the outer call goes on with it. */
+	if (d->running_effects)
+		return;
+	d->running_effects = true;
+	while (core_next_effect(d->core, &e))
+		carry_out(d, &e);
+	d->running_effects = false;
+	end_if_drained(d);
+	deadline = core_deadline(d->core);
+	now = now_ns();
+	if (deadline == UINT64_MAX)
+		event_del(d->core_timer);
+	else
+		timer_arm(d->core_timer, deadline > now ? deadline - now : 0);
+}
+
+static void core_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)fd;
+	(void)what;
+	core_tick(d->core, now_ns());
+	run_effects(d);
+}
+
+/* --- attempts --------------------------------------------------------------------------------------------- */
+
+/* A new event of a thread proves that what it did before has finished; not so for the second event of one call
+ * (a clone raises one for each file), unless it is the same range of the same file once more. */
+static void earlier_finished(struct daemon *d, const struct guard_attempt *a)
+{
+	struct core_op_view views[HOLD_OFF_BATCH];
+	unsigned count = a->tid ? core_ops_passed(d->core, a->tid, views, HOLD_OFF_BATCH) : 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct core_op_in *in = &views[i].in;
+		const struct op_note *note = note_find(d, in->cookie);
+		bool same_call = note && note->syscall_hash == a->syscall_hash;
+		bool same_range = in->dev == a->dev && in->ino == a->ino && in->start == a->start &&
+				  in->end == a->end;
+
+		if (!a->opaque && (!same_call || same_range))
+			op_finished(d, in->cookie, views[i].op);
+	}
+}
+
+static enum core_own own_of(const struct guard_attempt *a)
+{
+	if (a->opaque || a->tgid <= 0)
+		return CORE_OWN_LIKE_ANY;
+	return a->maps ? CORE_OWN_DROP : CORE_OWN_EXEMPT;
+}
+
+static void attempt(struct daemon *d, const struct guard_attempt *a)
+{
+	const struct pool *pool = pool_by_dev(d, a->dev);
+	struct op_note *note = note_new(d, NOTE_THREAD);
+	struct core_op_in in = {
+		.dev = a->dev,
+		.ino = a->ino,
+		.start = a->start,
+		.end = a->end,
+		.break_time_ns = pool ? pool->config->break_time_ns : d->config.break_time_ns,
+		.tid = a->tid ? a->tid : -1, /* 0 would be an administrator: an unknown thread is not */
+		.tgid = a->tgid,
+		.uid = a->uid,
+		.cause = a->cause,
+		.own = own_of(a),
+		.two_file = a->two_file,
+		.answered = a->answered,
+	};
+	uint64_t leases = 0;
+	int rc = -ENOMEM;
+
+	earlier_finished(d, a);
+	memcpy(in.comm, a->comm, sizeof(in.comm));
+	if (note) {
+		note->slot = a->slot;
+		note->open = !a->answered;
+		note->syscall_hash = a->syscall_hash;
+		note->dev = a->dev;
+		note->ino = a->ino;
+		in.cookie = note->cookie;
+		rc = core_attempt(d->core, now_ns(), &in, &note->op, &leases);
+	}
+	if (rc < 0) {
+		log_error("%s by pid %d refused: %s", dlp_cause_text(a->cause), a->tgid, strerror(-rc));
+		if (!a->answered)
+			answer_thread(d, a->slot, -EBUSY);
+		if (note)
+			note_free(d, note);
+	}
+	run_effects(d);
+	if (a->answered && d->hold_off_ns != HOLD_OFF_FIRST_NS) {
+		d->hold_off_ns = HOLD_OFF_FIRST_NS;
+		timer_arm(d->hold_off_timer, d->hold_off_ns);
+	}
+}
+
+void guard_drain(struct daemon *d)
+{
+	struct guard_attempt a;
+
+	while (d->guard && d->guard->ops->next(d->guard, &a))
+		attempt(d, &a);
+}
+
+static void guard_ready(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	guard_drain(arg);
+}
+
+int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, uint64_t lease,
+		uint32_t cause, uint64_t break_time_ns, struct session *admin, uint64_t *id, uint64_t *leases)
+{
+	struct op_note *note = note_new(d, admin ? NOTE_ADMIN : NOTE_INTERNAL);
+	struct core_op_in in = {
+		.dev = dev,
+		.ino = ino,
+		.start = start,
+		.end = end,
+		.break_time_ns = break_time_ns,
+		.cause = cause,
+		.own = CORE_OWN_LIKE_ANY,
+		.only_lease = lease,
+	};
+	int rc;
+
+	*id = 0;
+	*leases = 0;
+	if (!note)
+		return -ENOMEM;
+	if (admin) {
+		in.tgid = admin->pid;
+		in.uid = admin->uid;
+		memcpy(in.comm, admin->comm, sizeof(in.comm));
+		note->session = admin->id;
+	}
+	in.cookie = note->cookie;
+	rc = core_attempt(d->core, now_ns(), &in, &note->op, leases);
+	if (rc < 0)
+		note_free(d, note);
+	else if (*leases)
+		*id = in.cookie;
+	run_effects(d);
+	return rc;
+}
+
+void breaks_drain(struct daemon *d)
+{
+	struct file *file, *next;
+	uint64_t id, leases;
+
+	d->draining = true;
+	HASH_ITER(hh, d->files, file, next)
+		break_range(d, file->key.dev, file->key.ino, 0, UINT64_MAX, 0, DLP_CAUSE_ADMIN_BREAK,
+			    file->pool ? file->pool->config->break_time_ns : 0, NULL, &id, &leases);
+	run_effects(d);
+}
+
+/* --- hold-off --------------------------------------------------------------------------------------------- */
+
+struct settle {
+	struct daemon *daemon;
+	unsigned items;
+	uint64_t cookies[WORKER_MAX_ITEMS];
+};
+
+static void settled(void *arg, const struct worker_result *result)
+{
+	struct settle *settle = arg;
+	struct daemon *d = settle->daemon;
+
+	d->settling = false;
+	for (unsigned i = 0; i < settle->items; i++) {
+		struct op_note *note = note_find(d, settle->cookies[i]);
+
+		if (!note)
+			continue;
+		note->running_looks = 0;
+		if (!result->error && (result->settled & (1ull << i)))
+			op_finished(d, note->cookie, note->op);
+	}
+	free(settle);
+	run_effects(d);
+}
+
+static void submit_settle(struct daemon *d, const struct settle *wanted, const struct worker_job *job)
+{
+	struct settle *settle = malloc(sizeof(*settle));
+	uint64_t id;
+
+	if (!settle)
+		return;
+	*settle = *wanted;
+	if (workers_submit(d->workers, job, -1, UINT64_MAX, SETTLE_LIMIT_NS * job->items, settled, settle, &id) < 0)
+		free(settle);
+	else
+		d->settling = true;
+}
+
+/* Looks at each of these; those that have finished are forgotten, those that cannot be told after some looks go
+ * to a worker. */
+static void look_at(struct daemon *d, const struct core_op_view *views, unsigned count)
+{
+	struct settle settle = {.daemon = d};
+	struct worker_job job = {.kind = WORKER_SETTLE};
+
+	for (unsigned i = 0; i < count; i++) {
+		struct op_note *note = note_find(d, views[i].in.cookie);
+		int rc;
+
+		if (!note || views[i].state != CORE_OP_PASSED)
+			continue;
+		rc = guard_op_finished(views[i].in.tid, note->syscall_hash);
+		if (rc == 1)
+			op_finished(d, note->cookie, views[i].op);
+		else if (rc == -EAGAIN && ++note->running_looks >= RUNNING_LOOKS && !d->settling) {
+			job.op[job.items].tid = views[i].in.tid;
+			job.op[job.items++].syscall_hash = note->syscall_hash;
+			settle.cookies[settle.items++] = note->cookie;
+		}
+	}
+	if (job.items)
+		submit_settle(d, &settle, &job);
+}
+
+void hold_off_look(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+{
+	struct core_op_view views[HOLD_OFF_BATCH];
+	unsigned count = core_ops_in_the_way(d->core, dev, ino, start, end, views, HOLD_OFF_BATCH);
+
+	look_at(d, views, count);
+}
+
+static void hold_off_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	struct core_op_view views[HOLD_OFF_BATCH];
+	unsigned count = core_ops_passed(d->core, 0, views, HOLD_OFF_BATCH);
+	struct core_counts counts;
+
+	(void)fd;
+	(void)what;
+	look_at(d, views, count);
+	run_effects(d);
+	core_counts(d->core, &counts);
+	d->hold_off_ns = d->hold_off_ns * 2 < HOLD_OFF_LAST_NS ? d->hold_off_ns * 2 : HOLD_OFF_LAST_NS;
+	if (counts.passed)
+		timer_arm(d->hold_off_timer, d->hold_off_ns);
+	else
+		d->hold_off_ns = 0;
+}
+
+int breaks_start(struct daemon *d)
+{
+	d->core_timer = evtimer_new(d->base, core_due, d);
+	d->hold_off_timer = evtimer_new(d->base, hold_off_due, d);
+	if (!d->core_timer || !d->hold_off_timer)
+		return -ENOMEM;
+	if (!d->guard)
+		return 0;
+	d->guard_event = event_new(d->base, d->guard->event_fd, EV_READ | EV_PERSIST, guard_ready, d);
+	return d->guard_event && event_add(d->guard_event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+void breaks_stop(struct daemon *d)
+{
+	struct op_note *note, *next;
+
+	HASH_ITER(hh, d->notes, note, next)
+		note_free(d, note);
+	if (d->guard_event)
+		event_free(d->guard_event);
+	if (d->core_timer)
+		event_free(d->core_timer);
+	if (d->hold_off_timer)
+		event_free(d->hold_off_timer);
+}

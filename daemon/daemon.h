@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The thin shell around the core: one loop (libevent), in one thread. Each file has one part of it:
+ *
+ *   main.c      options, signals, the order in which things start and end
+ *   pools.c     which pools are mounted, which file belongs to which
+ *   files.c     what the daemon keeps of each leased file
+ *   sessions.c  connections: accept, HELLO, receiving, dispatch, sending events
+ *   holders.c   the end of a holder: hang-up, death, fence
+ *   grants.c    way 1 of design.md: from DLP_GRANT to its reply, and the second look
+ *   breaks.c    way 2: attempts from the guard into the core, effects of the core out into the world
+ *   mrs.c       which MRs depend on a session's leases
+ *   admin.c     requests of administrators and viewers
+ *
+ * The loop never waits: not for a client, a file system or a name service (worker.h has what can block).
+ * Every function here is called from the loop's thread.
+ */
+#ifndef DAXLEASE_DAEMON_H
+#define DAXLEASE_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <event2/event.h>
+#include <uthash.h>
+
+#include "daemon/config.h"
+#include "daemon/core/core.h"
+#include "daemon/guard/guard.h"
+#include "daemon/worker.h"
+#include "proto/proto.h"
+
+#define NS_PER_S 1000000000ull
+#define NS_PER_MS 1000000ull
+
+struct session;
+struct file;
+struct op_note;
+struct grant;
+
+struct pool {
+	const struct config_pool *config;
+	enum dlp_pool_state state;
+	enum dlp_label label;
+	uint64_t dev;
+	bool watched;	 /* by the guard */
+	uint64_t leases; /* files.c counts */
+	char fstype[DLP_NAME_SIZE];
+	char reason[256]; /* why absent or refused */
+};
+
+struct daemon {
+	struct config config;
+	struct event_base *base;
+	struct core *core;
+	struct guard *guard; /* NULL: this kernel has none that enforces */
+	struct workers *workers;
+
+	struct pool *pools;
+	unsigned pools_count;
+	int mountinfo_fd; /* open /proc/self/mountinfo */
+	int mounts_epoll; /* readable when the mounts have changed */
+	struct event *mounts_event;
+
+	struct session *sessions; /* hash by id */
+	uint32_t next_session;
+	unsigned sessions_count;
+	int listen_fd;
+	struct event *listen_event;
+	struct event *accept_retry; /* after EMFILE */
+
+	struct file *files; /* hash by (dev, ino) */
+	struct grant *grants; /* under way: until the reply, then until the second look */
+
+	struct op_note *notes; /* hash by cookie */
+	uint64_t next_cookie;
+	struct event *guard_event;
+	struct event *core_timer;
+	struct event *hold_off_timer;
+	uint64_t hold_off_ns; /* until the next look; grows while nothing changes */
+	bool draining;	      /* no grants any more; ends when the last lease has */
+	bool settling;	      /* a worker job is under way */
+	bool running_effects; /* run_effects() is on the stack */
+
+	uint64_t started_ns;
+};
+
+uint64_t now_ns(void); /* CLOCK_MONOTONIC */
+void timer_arm(struct event *timer, uint64_t delay_ns);
+
+/* --- pools.c ------------------------------------------------------------------------------------------ */
+
+int pools_start(struct daemon *d); /* looks for all of them, and watches the mounts; 0 or -errno */
+void pools_stop(struct daemon *d);
+/* The enforced pool whose files have this st_dev; NULL. */
+struct pool *pool_by_dev(struct daemon *d, uint64_t dev);
+/* The directory pool on that device that holds `path`; NULL. pool_any_directory: is there one at all on dev. */
+struct pool *pool_by_path(struct daemon *d, uint64_t dev, const char *path);
+bool pool_any_directory(struct daemon *d, uint64_t dev);
+
+/* --- files.c ------------------------------------------------------------------------------------------ */
+
+/* What the daemon keeps of a file while anything of the core's hangs on it. opath_fd keeps an unlinked file's
+ * blocks until its last lease ends (C1), tells its present path, and lets the guard find the inode again. */
+struct file {
+	struct {
+		uint64_t dev, ino;
+	} key;
+	int opath_fd;
+	struct pool *pool; /* NULL until a grant of a directory pool's file is settled */
+	bool armed;
+	UT_hash_handle hh;
+};
+
+struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino);
+/* Finds it or makes it from an open descriptor (which stays the caller's). NULL: errno. */
+struct file *file_get(struct daemon *d, int fd, uint64_t dev, uint64_t ino);
+/* From the return on every attempt is seen; nothing to do for an advisory pool. 0 or -errno. */
+int file_arm(struct daemon *d, struct file *file, int fd);
+/* CORE_DISARM: nothing hangs on it any more. */
+void file_drop(struct daemon *d, uint64_t dev, uint64_t ino);
+void files_free(struct daemon *d);
+/* Its path now, into buffer of DLP_MAX_PATH; "?" if it cannot be told. Does not touch the file system. */
+const char *file_path(const struct file *file, char *buffer);
+
+/* --- sessions.c --------------------------------------------------------------------------------------- */
+
+enum session_state {
+	SESSION_LIVE,
+	SESSION_DETACHED, /* it hung up, but its process lives and may still hold mappings */
+	SESSION_FENCING,  /* being ended from outside */
+	SESSION_DEAD,	  /* the process is gone; its MRs are being destroyed */
+};
+
+struct mr_context;
+
+struct session {
+	uint32_t id;
+	enum session_state state;
+	uint32_t role; /* enum dlp_role; 0 before HELLO */
+	bool may_admin;
+	int32_t pid;
+	uint32_t uid, gid;
+	char comm[16];
+	int calls_fd;  /* -1 when hung up */
+	int events_fd; /* -1 before HELLO and when hung up */
+	int pidfd;
+	struct event *calls_event, *events_event, *pid_event;
+	struct event *retry_timer; /* another try to destroy MRs of a dead one */
+	struct grant *grant;	   /* in progress: no further call is read meanwhile */
+	struct mr_context *contexts;
+	unsigned destroying; /* worker jobs under way */
+	bool destroy_failed;
+	uint64_t maps_job; /* worker job: does it still map anything? 0: none */
+	struct daemon *daemon;
+	UT_hash_handle hh;
+};
+
+int sessions_start(struct daemon *d); /* listens; 0 or -errno */
+void sessions_stop(struct daemon *d);
+struct session *session_find(struct daemon *d, uint32_t id);
+/* Sends a reply (seq and opcode from the request); a client that does not take it is hung up on. */
+void session_reply(struct session *s, const struct dlp_head *request, struct dlp_head *reply, size_t size, int fd,
+		   int error);
+/* 0; -EAGAIN: it does not read; -EPIPE: it has no events channel (any more). */
+int session_event(struct session *s, struct dlp_head *event, size_t size);
+bool session_has_unread(const struct session *s); /* calls it has sent and we have not read */
+void session_pause(struct session *s); /* reads no further calls until session_resume() */
+void session_resume(struct session *s);
+/* Its channels are closed; what it holds stays. */
+void session_close_channels(struct session *s);
+/* Handles what it had already sent about its MRs, after its death. */
+void session_drain_reports(struct session *s);
+void session_free(struct session *s);
+void sessions_tell_pools(struct daemon *d); /* DLP_EV_POOLS to everybody */
+
+/* --- holders.c ---------------------------------------------------------------------------------------- */
+
+void holder_hung_up(struct session *s); /* a channel ended, the process lives */
+void holder_died(struct session *s);	/* the pidfd said so */
+void holder_fence(struct session *s);	/* CORE_FENCE */
+
+/* --- mrs.c -------------------------------------------------------------------------------------------- */
+
+/* DLP_MR_ADD: takes over fd (or -1). 0, or -EBADMSG: unknown context without a descriptor; -ENOMEM; -EMFILE. */
+int mr_add(struct session *s, const struct dlp_mr *m, int fd);
+void mr_del(struct session *s, uint32_t context, uint64_t id);
+unsigned mr_count(const struct session *s, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end);
+bool mr_any(const struct session *s);
+/* Submits worker jobs that destroy all of them; done(s) is called when the last has ended (from the loop, never
+ * from within), s->destroy_failed tells whether one may still live (those stay listed). */
+void mr_destroy_all(struct session *s, void (*done)(struct session *s));
+void mr_forget_all(struct session *s);
+
+/* --- grants.c ----------------------------------------------------------------------------------------- */
+
+void grant_request(struct session *s, const struct dlp_grant *m, int fd); /* takes over fd */
+void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket); /* CORE_CANCELLED */
+void grant_abandon(struct session *s);					   /* the session is going */
+void grants_stop(struct daemon *d);
+
+/* --- breaks.c ----------------------------------------------------------------------------------------- */
+
+int breaks_start(struct daemon *d);
+/* Takes all attempts the guard has into the core; before a grant begins and before it ends. */
+void guard_drain(struct daemon *d);
+void breaks_stop(struct daemon *d);
+/* Carries out what the core decided, and sets its timer; after every call into the core that can decide. */
+void run_effects(struct daemon *d);
+/* A break without a breaker thread: by an administrator (session != 0: told by DLP_EV_DONE with *id when it
+ * ends) or by the second look. lease != 0: only that one. break_time 0: now. 0 or -errno. */
+int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, uint64_t lease,
+		uint32_t cause, uint64_t break_time_ns, struct session *admin, uint64_t *id, uint64_t *leases);
+/* Breaks every lease, grants none any more, and ends the loop when none is left. */
+void breaks_drain(struct daemon *d);
+/* Looks once more at let-through operations in the way of a grant, and forgets the finished ones. */
+void hold_off_look(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end);
+
+/* --- admin.c ------------------------------------------------------------------------------------------ */
+
+void admin_pool(struct session *s, const struct dlp_pool *m);
+void admin_list(struct session *s, const struct dlp_list *m);
+void admin_status(struct session *s, const struct dlp_head *m);
+void admin_break(struct session *s, const struct dlp_break *m, int fd); /* fd stays the caller's */
+void admin_lease_revoke(struct session *s, const struct dlp_lease_revoke *m);
+void admin_query(struct session *s, const struct dlp_range *m);
+
+#endif

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Taking a lease: which file, who, is its block map settled; guard armed; the core grants; reply.
+ *
+ * The order is what makes it safe. First the lease is pending in the core and the guard is armed: from then on every
+ * attempt is seen, and ends the pending lease. Then a worker looks at the extents; that look is also the
+ * barrier which waits for operations that were past the guard already and hold the inode's lock. An operation
+ * past the guard but not yet at the lock is what the second look, a little later, is for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "daemon/closer.h"
+#include "daemon/daemon.h"
+#include "daemon/log.h"
+
+#define LOOK_LIMIT_NS (1 * NS_PER_S)
+#define SECOND_LOOK_NS (100 * NS_PER_MS)
+#define SECOND_LOOK_TRIES 5
+#define CAP_LEASE_BIT 28 /* include/uapi/linux/capability.h */
+
+/* A request until its reply, then the same range until the second look. Owned by the worker job or timer that is
+ * under way for it. */
+struct grant {
+	struct daemon *daemon;
+	struct grant *next; /* all of them, for the end of the daemon */
+	struct grant **link;
+	struct session *session; /* NULL once replied, or when the session has gone */
+	struct dlp_head request;
+	uint64_t ticket;
+	uint64_t dev, ino, start, end;
+	bool require_dax, reopen_ok;
+	uint32_t user; /* for the workers' limits; 0: root, unlimited */
+	int fd;
+	uint64_t job;
+	struct event *timer;
+	unsigned tries;
+};
+
+static void grant_free(struct grant *g)
+{
+	*g->link = g->next;
+	if (g->next)
+		g->next->link = g->link;
+	if (g->job)
+		workers_cancel(g->daemon->workers, g->job);
+	if (g->timer)
+		event_free(g->timer);
+	closer_close(g->fd);
+	free(g);
+}
+
+static void refuse(struct session *s, const struct dlp_head *request, uint32_t reason, uint64_t offset)
+{
+	struct dlp_grant_reply reply = {.reason = reason, .offset = offset};
+
+	session_reply(s, request, &reply.head, sizeof(reply), -1, dlp_reason_errno(reason));
+}
+
+static uint32_t reason_of(int error, bool two_file)
+{
+	if (error == -EAGAIN)
+		return two_file ? DLP_REASON_TWO_FILE : DLP_REASON_BREAKING;
+	return DLP_REASON_LIMIT;
+}
+
+/* --- who may (C4) ---------------------------------------------------------------------------------------- */
+
+/* CAP_LEASE in our user namespace. The pidfd is older than the look, and the process lived after it: so
+ * what was read was its own. */
+static bool has_cap_lease(const struct session *s)
+{
+	struct stat theirs, ours;
+	char path[48], line[256];
+	unsigned long long caps = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", s->pid);
+	if (stat(path, &theirs) < 0 || stat("/proc/self/ns/user", &ours) < 0 || theirs.st_ino != ours.st_ino)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/status", s->pid);
+	status = fopen(path, "re");
+	if (!status)
+		return false;
+	while (fgets(line, sizeof(line), status)) {
+		if (sscanf(line, "CapEff: %llx", &caps) == 1)
+			break;
+	}
+	if (fclose(status) != 0)
+		return false;
+	return (caps >> CAP_LEASE_BIT & 1) && s->state == SESSION_LIVE;
+}
+
+static uint32_t may_lease(const struct session *s, const struct stat *st, int fd, uint32_t flags)
+{
+	int open_flags = fcntl(fd, F_GETFL);
+
+	if (open_flags < 0 || (open_flags & O_PATH))
+		return DLP_REASON_READ_ONLY;
+	if ((flags & DLP_GRANT_WRITE) && (open_flags & O_ACCMODE) == O_RDONLY)
+		return DLP_REASON_READ_ONLY;
+	if (st->st_uid == s->uid || s->uid == 0 || has_cap_lease(s))
+		return DLP_REASON_NONE;
+	return DLP_REASON_NOT_OWNER;
+}
+
+/* --- second look ------------------------------------------------------------------------------------------ */
+
+static void look_again(evutil_socket_t fd, short what, void *arg);
+
+static int submit_look(struct grant *g, worker_done *done);
+
+/* What is leased at the offending place is wrong, and all behind it in doubt. true: nothing is leased there (any
+ * more), so look on behind it. */
+static bool revoke_wrong(struct grant *g, uint64_t offset, const char *why)
+{
+	struct daemon *d = g->daemon;
+	struct file *file = file_lookup(d, g->dev, g->ino);
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t id, leases = 0;
+	char path[DLP_MAX_PATH];
+
+	if (offset < g->start || offset >= g->end)
+		offset = g->start;
+	break_range(d, g->dev, g->ino, offset, offset + page, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
+	if (leases == 0 && g->end - offset > page) {
+		g->start = (offset + page) & ~(page - 1);
+		return true;
+	}
+	if (leases == 0)
+		return false;
+	log_error("%s: at %llu: the block map is not as it was when leased (%s): revoking",
+		  file ? file_path(file, path) : "?", (unsigned long long)offset, why);
+	break_range(d, g->dev, g->ino, offset, g->end, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
+	return false;
+}
+
+static void looked_again(void *arg, const struct worker_result *result)
+{
+	struct grant *g = arg;
+	uint32_t reason = result->refusal.reason;
+	bool again = false;
+
+	g->job = 0;
+	log_debug("second look at [%llu, %llu): %s", (unsigned long long)g->start, (unsigned long long)g->end,
+		  result->error ? strerror(-result->error) : "as granted");
+	if (result->error && file_lookup(g->daemon, g->dev, g->ino)) {
+		/* Not an answer: somebody holds the inode's lock, or there was no worker. */
+		if (!reason)
+			again = g->tries < SECOND_LOOK_TRIES;
+		if (!again)
+			again = revoke_wrong(g, result->refusal.offset,
+					     reason ? dlp_reason_text(reason) : strerror(-result->error)) &&
+				g->tries < SECOND_LOOK_TRIES;
+	}
+	if (again)
+		timer_arm(g->timer, SECOND_LOOK_NS << g->tries++);
+	else
+		grant_free(g);
+}
+
+static int submit_look(struct grant *g, worker_done *done)
+{
+	struct worker_job job = {
+		.kind = WORKER_CHECK,
+		.start = g->start,
+		.end = g->end,
+		.require_dax = g->require_dax,
+		.reopen_ok = g->reopen_ok,
+		.user = g->user,
+	};
+
+	return workers_submit(g->daemon->workers, &job, g->fd, g->dev ^ (g->ino << 8), LOOK_LIMIT_NS, done, g,
+			      &g->job);
+}
+
+static void look_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct grant *g = arg;
+	struct worker_result busy = {.error = -EAGAIN};
+
+	(void)fd;
+	(void)what;
+	if (submit_look(g, looked_again) < 0)
+		looked_again(g, &busy);
+}
+
+/* --- first look, and the reply ------------------------------------------------------------------------------ */
+
+/* Whether the file is where its pool says it is: for a directory pool only the path tells. */
+static uint32_t settle_pool(struct daemon *d, struct file *file, const struct worker_result *result)
+{
+	if (file->pool)
+		return DLP_REASON_NONE;
+	file->pool = pool_by_path(d, file->key.dev, result->path);
+	return file->pool ? DLP_REASON_NONE : DLP_REASON_NOT_IN_POOL;
+}
+
+static void reply_granted(const struct grant *g, const struct file *file, uint64_t epoch)
+{
+	struct dlp_grant_reply reply = {
+		.dev = g->dev,
+		.ino = g->ino,
+		.start = g->start,
+		.end = g->end,
+		.label = file->pool->label,
+		.pool_type = file->pool->config->type,
+		.epoch = epoch,
+	};
+
+	session_reply(g->session, &g->request, &reply.head, sizeof(reply), -1, 0);
+}
+
+/* The request is over, one way or the other: the session reads its next call. */
+static void detach_session(struct grant *g)
+{
+	if (g->session) {
+		g->session->grant = NULL;
+		session_resume(g->session);
+	}
+	g->session = NULL;
+}
+
+static void looked(void *arg, const struct worker_result *result)
+{
+	struct grant *g = arg;
+	struct daemon *d = g->daemon;
+	struct file *file = file_lookup(d, g->dev, g->ino);
+	uint32_t reason = result->refusal.reason;
+	uint64_t epoch = 0;
+	int rc;
+
+	g->job = 0;
+	if (result->error && !reason)
+		reason = DLP_REASON_BARRIER;
+	if (!reason && !file)
+		reason = DLP_REASON_BREAKING;
+	if (!reason)
+		reason = settle_pool(d, file, result);
+	/* What the guard stopped or let through before now is in the core before the lease is. */
+	guard_drain(d);
+	if (!g->session) {
+		grant_free(g); /* it lost against one of those, and is answered */
+		return;
+	}
+	rc = core_grant_end(d->core, now_ns(), g->ticket, !reason, &epoch);
+	if (!reason && rc < 0)
+		reason = reason_of(rc, false);
+	if (reason)
+		refuse(g->session, &g->request, reason, result->refusal.offset);
+	else
+		reply_granted(g, file, epoch);
+	detach_session(g);
+	run_effects(d);
+	if (reason)
+		grant_free(g);
+	else
+		timer_arm(g->timer, SECOND_LOOK_NS);
+}
+
+void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket)
+{
+	struct session *s = session_find(d, session);
+	struct grant *g = s ? s->grant : NULL;
+
+	if (!g || g->ticket != ticket)
+		return;
+	refuse(s, &g->request, DLP_REASON_BREAKING, 0);
+	detach_session(g);
+	grant_free(g);
+}
+
+void grant_abandon(struct session *s)
+{
+	struct grant *g = s->grant;
+
+	if (!g)
+		return;
+	s->grant = NULL;
+	g->session = NULL;
+	core_grant_end(s->daemon->core, now_ns(), g->ticket, false, NULL);
+	grant_free(g);
+	run_effects(s->daemon);
+}
+
+void grants_stop(struct daemon *d)
+{
+	while (d->grants)
+		grant_free(d->grants);
+}
+
+static struct grant *grant_new(struct session *s, const struct dlp_grant *m, int fd, const struct stat *st)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct grant *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->timer = evtimer_new(s->daemon->base, look_again, g);
+	if (!g->timer) {
+		free(g);
+		return NULL;
+	}
+	g->daemon = s->daemon;
+	g->session = s;
+	g->request = m->head;
+	g->user = s->uid;
+	g->dev = st->st_dev;
+	g->ino = st->st_ino;
+	g->start = m->start & ~(page - 1);
+	g->end = (m->end + page - 1) & ~(page - 1); /* m->end <= INT64_MAX: no overflow */
+	g->fd = fd;
+	g->next = g->daemon->grants;
+	g->link = &g->daemon->grants;
+	if (g->next)
+		g->next->link = &g->next;
+	g->daemon->grants = g;
+	return g;
+}
+
+/* Pending in the core, then armed, then the look. The reason it cannot be, or 0. */
+static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
+{
+	struct daemon *d = g->daemon;
+	bool two_file = false;
+	int rc;
+
+	guard_drain(d);
+	hold_off_look(d, g->dev, g->ino, g->start, g->end);
+	rc = core_grant_begin(d->core, now_ns(), g->dev, g->ino, g->start, g->end, g->session->id, g->session->pid,
+			      flags, &g->ticket, &two_file);
+	if (rc < 0)
+		return reason_of(rc, two_file);
+	if (file->pool && file_arm(d, file, g->fd) < 0) {
+		core_grant_end(d->core, now_ns(), g->ticket, false, NULL);
+		return DLP_REASON_GUARD;
+	}
+	if (submit_look(g, looked) < 0) {
+		core_grant_end(d->core, now_ns(), g->ticket, false, NULL);
+		return DLP_REASON_BARRIER;
+	}
+	return 0;
+}
+
+/* Of any descriptor a client may send: fstat(2) waits for a FUSE server or the like, this does not. */
+static uint64_t device_of(int fd)
+{
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) < 0)
+		return 0;
+	return makedev(stx.stx_dev_major, stx.stx_dev_minor);
+}
+
+/* Which pool, who: what can be told without waiting. *file is made when there is none. */
+static uint32_t admit(struct session *s, const struct dlp_grant *m, int fd, struct stat *st, struct file **file)
+{
+	struct daemon *d = s->daemon;
+	struct pool *pool;
+	uint32_t reason;
+	uint64_t dev;
+
+	if (d->draining)
+		return DLP_REASON_POOL_ABSENT;
+	dev = device_of(fd);
+	pool = pool_by_dev(d, dev);
+	if (!pool && !pool_any_directory(d, dev))
+		return DLP_REASON_NOT_IN_POOL;
+	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))
+		return DLP_REASON_NOT_REGULAR;
+	reason = may_lease(s, st, fd, m->flags);
+	if (reason)
+		return reason;
+	*file = file_get(d, fd, st->st_dev, st->st_ino);
+	if (!*file)
+		return DLP_REASON_LIMIT;
+	if (!(*file)->pool)
+		(*file)->pool = pool;
+	return 0;
+}
+
+void grant_request(struct session *s, const struct dlp_grant *m, int fd)
+{
+	struct daemon *d = s->daemon;
+	struct file *file = NULL;
+	struct grant *g = NULL;
+	struct stat st;
+	uint32_t reason = admit(s, m, fd, &st, &file);
+
+	if (!reason) {
+		g = grant_new(s, m, fd, &st);
+		reason = g ? 0 : DLP_REASON_LIMIT;
+	}
+	if (!reason) {
+		g->require_dax = file->pool && file->pool->config->type == DLP_POOL_FSDAX;
+		g->reopen_ok = !file->pool || file->pool->label == DLP_LABEL_ADVISORY;
+		reason = begin(g, file, m->flags);
+	}
+	if (!reason) {
+		s->grant = g;
+		session_pause(s);
+	} else {
+		refuse(s, &m->head, reason, 0);
+		if (g)
+			grant_free(g);
+		else
+			closer_close(fd);
+		if (file && !core_file_busy(d->core, file->key.dev, file->key.ino))
+			file_drop(d, file->key.dev, file->key.ino);
+	}
+	run_effects(d);
+}

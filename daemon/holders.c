@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The end of a holder. Its leases end when it is *proven* that it can no longer reach the blocks, never because a
+ * socket closed: its process is gone (the pidfd says so) or maps none of the files any more, and its MRs
+ * are destroyed (a child that inherited the uverbs descriptor keeps them alive otherwise).
+ *
+ *   hang-up of a living process (it closed everything, or exec'ed): look at what it still maps
+ *   death: destroy its MRs, then its leases end
+ *   fence: it did not answer in time: destroy its MRs, SIGKILL, then as for death
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "daemon/log.h"
+
+#define MAPS_LIMIT_NS (1 * NS_PER_S)
+#define RETRY_NS (1 * NS_PER_S)
+
+static void settle_end(struct session *s);
+
+/* Nothing of it is left: its leases end, and it is forgotten. */
+static void end(struct session *s)
+{
+	struct daemon *d = s->daemon;
+
+	core_session_gone(d->core, now_ns(), s->id);
+	session_free(s);
+	run_effects(d);
+}
+
+static void try_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	settle_end(arg);
+}
+
+/* The MRs of a dead or silent session have been dealt with, as far as that was possible. */
+static void mrs_destroyed(struct session *s)
+{
+	if (s->state == SESSION_DETACHED) {
+		if (!s->destroy_failed)
+			end(s);
+		return;
+	}
+	if (s->state != SESSION_DEAD)
+		return;
+	if (!mr_any(s)) {
+		end(s);
+		return;
+	}
+	log_error("pid %d (%s) is dead, but MRs of it may still live: its leases stand and breakers are refused; "
+		  "ends when whoever inherited its RDMA device's descriptor closes it",
+		  s->pid, s->comm);
+	if (!s->retry_timer)
+		s->retry_timer = evtimer_new(s->daemon->base, try_again, s);
+	if (s->retry_timer)
+		timer_arm(s->retry_timer, RETRY_NS);
+}
+
+/* Destroys what is left of its MRs; mrs_destroyed() goes on, at once if there are none. */
+static void settle_end(struct session *s)
+{
+	if (s->destroying)
+		return;
+	mr_destroy_all(s, mrs_destroyed);
+	if (!s->destroying)
+		mrs_destroyed(s);
+}
+
+void holder_died(struct session *s)
+{
+	s->state = SESSION_DEAD;
+	grant_abandon(s);
+	session_drain_reports(s);
+	session_close_channels(s);
+	settle_end(s);
+}
+
+/* --- hang-up of a living process ------------------------------------------------------------------------- */
+
+static void kill_it(struct session *s);
+
+static void maps_known(void *arg, const struct worker_result *result)
+{
+	struct session *s = arg;
+	bool mapped = result->error || result->mapped;
+
+	s->maps_job = 0;
+	if (s->state == SESSION_FENCING && mapped) {
+		kill_it(s);
+	} else if (s->state == SESSION_DETACHED && mapped) {
+		log_warning("pid %d (%s) hung up but still maps leased files: its leases stand; "
+			    "it will be killed if they are broken and it is still there",
+			    s->pid, s->comm);
+	} else if (s->state == SESSION_FENCING || s->state == SESSION_DETACHED) {
+		s->state = SESSION_DETACHED;
+		settle_end(s);
+	}
+}
+
+/* Asks a worker whether the process maps any file it has leases on. More files than fit a job: they are taken
+ * as mapped, which is the safe side. 0 or -errno. */
+static int ask_maps(struct session *s)
+{
+	struct worker_job job = {.kind = WORKER_MAPS, .pid = s->pid};
+	struct core_lease_view lease;
+	uint32_t cursor = 0;
+
+	while (core_list_session(s->daemon->core, s->id, &cursor, &lease)) {
+		unsigned i = 0;
+
+		while (i < job.items && (job.file[i].dev != lease.dev || job.file[i].ino != lease.ino))
+			i++;
+		if (i == WORKER_MAX_ITEMS)
+			return -E2BIG;
+		job.file[i].dev = lease.dev;
+		job.file[i].ino = lease.ino;
+		if (i == job.items)
+			job.items++;
+	}
+	return workers_submit(s->daemon->workers, &job, -1, (uint64_t)s->pid << 32, MAPS_LIMIT_NS, maps_known, s,
+			      &s->maps_job);
+}
+
+void holder_hung_up(struct session *s)
+{
+	int rc;
+
+	grant_abandon(s);
+	session_drain_reports(s);
+	session_close_channels(s);
+	if (s->state != SESSION_LIVE)
+		return;
+	if (!core_session_holds(s->daemon->core, s->id) && !mr_any(s)) {
+		end(s);
+		return;
+	}
+	s->state = SESSION_DETACHED;
+	rc = ask_maps(s);
+	if (rc < 0)
+		log_warning("pid %d (%s) hung up, and what it still maps cannot be looked at: %s: its leases stand",
+			    s->pid, s->comm, strerror(-rc));
+}
+
+/* --- fence ---------------------------------------------------------------------------------------------- */
+
+static void kill_it(struct session *s)
+{
+	log_about(LOG_WARNING,
+		  &(struct log_subject){.pid = s->pid, .session = s->id, .cause = "no answer to a revocation"},
+		  "pid %d (%s) did not give up its lease in time: destroying its MRs and killing it", s->pid, s->comm);
+	/* Not one after the other: destroying MRs can take its time, and so can dying. The lease ends when both
+	 * are done: holder_died() waits for the jobs under way and tries again what failed. */
+	if (!s->destroying)
+		mr_destroy_all(s, mrs_destroyed);
+	if (syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		log_error("pid %d (%s): cannot be killed: %s; breakers will be refused", s->pid, s->comm,
+			  strerror(errno));
+}
+
+void holder_fence(struct session *s)
+{
+	bool detached = s->state == SESSION_DETACHED;
+
+	if (s->state == SESSION_DEAD || s->state == SESSION_FENCING)
+		return;
+	s->state = SESSION_FENCING;
+	session_drain_reports(s);
+	/* One that hung up may have let go of everything since: then there is nothing to kill it for. */
+	if (detached && (s->maps_job || ask_maps(s) == 0))
+		return;
+	kill_it(s);
+}

@@ -1,0 +1,33 @@
+include daemon/core/local.mk
+include daemon/guard/local.mk
+include daemon/pool/local.mk
+
+sbin_PROGRAMS += daxleased
+daxleased_SOURCES = \
+	daemon/admin.c \
+	daemon/breaks.c \
+	daemon/closer.c \
+	daemon/closer.h \
+	daemon/config.c \
+	daemon/config.h \
+	daemon/daemon.h \
+	daemon/files.c \
+	daemon/grants.c \
+	daemon/holders.c \
+	daemon/log.c \
+	daemon/log.h \
+	daemon/main.c \
+	daemon/mrs.c \
+	daemon/pools.c \
+	daemon/sessions.c \
+	daemon/uverbs.c \
+	daemon/uverbs.h \
+	daemon/worker.c \
+	daemon/worker.h \
+	daemon/worker_jobs.c \
+	daemon/worker_jobs.h \
+	daemon/worker_maps.c \
+	daemon/worker_spawn.c
+daxleased_CPPFLAGS = $(AM_CPPFLAGS) -DSYSCONFDIR='"$(sysconfdir)"' $(LIBEVENT_CFLAGS) $(LIBSYSTEMD_CFLAGS) $(INIH_CFLAGS) \
+	$(LIBIBVERBS_CFLAGS)
+daxleased_LDADD = libcore.la libguard.la libpool.la libproto.la $(LIBEVENT_LIBS) $(LIBSYSTEMD_LIBS) $(INIH_LIBS) -lpthread

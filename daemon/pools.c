@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Which pools are there, and which file belongs to which. Pools come and go with their mounts. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "daemon/log.h"
+#include "daemon/pool/pool.h"
+
+static const char *const enforceable[] = {"ext4", "xfs"};
+
+static void say_reason(struct pool *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say_reason(struct pool *pool, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(pool->reason, sizeof(pool->reason), format, args);
+	va_end(args);
+}
+
+static bool can_enforce(const char *fstype)
+{
+	for (size_t i = 0; i < sizeof(enforceable) / sizeof(enforceable[0]); i++) {
+		if (strcmp(fstype, enforceable[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The daemon must not wait for itself: what it reads and writes lies outside the pools. */
+static bool holds_our_files(const struct daemon *d, uint64_t dev)
+{
+	char path[DLP_MAX_PATH];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s", d->config.socket);
+	return stat(dirname(path), &st) == 0 && st.st_dev == dev;
+}
+
+/* Watches the whole file system under the guard. Done again on every change of the mounts, since a file system that
+ * was unmounted and mounted again has lost its mark and may look the same. */
+static enum dlp_pool_state watch(struct daemon *d, struct pool *pool, int path_fd)
+{
+	int rc;
+
+	if (!d->guard) {
+		say_reason(pool, "this kernel cannot guard a file system (Linux 6.14 or later does): use type = "
+				 "directory for leases that are only advisory");
+		return DLP_POOL_REFUSED;
+	}
+	if (!can_enforce(pool->fstype)) {
+		say_reason(pool, "%s cannot be guarded (ext4 and xfs can): use type = directory", pool->fstype);
+		return DLP_POOL_REFUSED;
+	}
+	if (holds_our_files(d, pool->dev)) {
+		say_reason(pool, "the daemon's own socket lies in it: set socket to a path outside");
+		return DLP_POOL_REFUSED;
+	}
+	rc = d->guard->ops->watch(d->guard, path_fd, pool->dev);
+	if (rc < 0) {
+		say_reason(pool, "the kernel refuses to guard it: %s", strerror(-rc));
+		return DLP_POOL_REFUSED;
+	}
+	pool->watched = true;
+	pool->label = d->guard->label;
+	return DLP_POOL_READY;
+}
+
+static enum dlp_pool_state look(struct daemon *d, struct pool *pool)
+{
+	const struct config_pool *c = pool->config;
+	struct pool_mount mount;
+	enum dlp_pool_state state;
+	struct stat st;
+	int fd, rc;
+
+	pool->reason[0] = 0;
+	rc = pool_find_mount(d->mountinfo_fd, c->path, c->type != DLP_POOL_DIRECTORY, &mount);
+	if (rc < 0 || !mount.found) {
+		say_reason(pool, "%s", rc < 0 ? strerror(-rc) : "nothing is mounted there");
+		return DLP_POOL_ABSENT;
+	}
+	fd = open(c->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		say_reason(pool, "%s", strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return DLP_POOL_ABSENT;
+	}
+	if (pool->watched && pool->dev != st.st_dev) {
+		d->guard->ops->unwatch(d->guard, -1, pool->dev);
+		pool->watched = false;
+	}
+	pool->dev = st.st_dev;
+	memcpy(pool->fstype, mount.fstype, sizeof(pool->fstype));
+	if (c->type == DLP_POOL_DIRECTORY) {
+		pool->label = DLP_LABEL_ADVISORY;
+		state = DLP_POOL_READY;
+	} else {
+		state = watch(d, pool, fd);
+	}
+	close(fd); /* an O_PATH descriptor would pin the mount */
+	return state;
+}
+
+/* Looks at every pool; true if the list as clients see it has changed. */
+static bool look_at_all(struct daemon *d)
+{
+	bool changed = false;
+
+	for (unsigned i = 0; i < d->pools_count; i++) {
+		struct pool *pool = &d->pools[i];
+		enum dlp_pool_state before = pool->state;
+		uint64_t dev = pool->dev;
+
+		pool->state = look(d, pool);
+		if (pool->state != DLP_POOL_READY && pool->watched) {
+			d->guard->ops->unwatch(d->guard, -1, pool->dev);
+			pool->watched = false;
+		}
+		if (pool->state == DLP_POOL_ABSENT)
+			pool->dev = 0;
+		if (pool->state == before && pool->dev == dev)
+			continue;
+		changed = true;
+		log_about(pool->state == DLP_POOL_REFUSED ? LOG_ERR : LOG_NOTICE,
+			  &(struct log_subject){.pool = pool->config->name, .path = pool->config->path},
+			  "pool %s (%s): %s%s%s%s", pool->config->name, pool->config->path,
+			  dlp_pool_state_text(pool->state),
+			  pool->state == DLP_POOL_READY ? ", " : pool->reason[0] ? ": " : "",
+			  pool->state == DLP_POOL_READY ? dlp_label_text(pool->label) : "", pool->reason);
+	}
+	return changed;
+}
+
+static void mounts_changed(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	struct epoll_event event;
+
+	(void)what;
+	while (epoll_wait(fd, &event, 1, 0) > 0)
+		continue;
+	if (look_at_all(d))
+		sessions_tell_pools(d);
+}
+
+int pools_start(struct daemon *d)
+{
+	/* mountinfo is always readable; only EPOLLPRI says that it has changed, and libevent knows no EPOLLPRI:
+	 * so an epoll of its own, which is readable then. */
+	struct epoll_event event = {.events = EPOLLPRI | EPOLLET};
+
+	d->pools_count = d->config.pool_count;
+	d->pools = calloc(d->pools_count ? d->pools_count : 1, sizeof(*d->pools));
+	d->mountinfo_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	d->mounts_epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!d->pools || d->mountinfo_fd < 0 || d->mounts_epoll < 0)
+		return -errno;
+	if (epoll_ctl(d->mounts_epoll, EPOLL_CTL_ADD, d->mountinfo_fd, &event) < 0)
+		return -errno;
+	d->mounts_event = event_new(d->base, d->mounts_epoll, EV_READ | EV_PERSIST, mounts_changed, d);
+	if (!d->mounts_event || event_add(d->mounts_event, NULL) < 0)
+		return -ENOMEM;
+	for (unsigned i = 0; i < d->pools_count; i++)
+		d->pools[i].config = &d->config.pools[i];
+	look_at_all(d);
+	return 0;
+}
+
+void pools_stop(struct daemon *d)
+{
+	if (d->mounts_event)
+		event_free(d->mounts_event);
+	if (d->mounts_epoll >= 0)
+		close(d->mounts_epoll);
+	if (d->mountinfo_fd >= 0)
+		close(d->mountinfo_fd);
+	free(d->pools);
+}
+
+struct pool *pool_by_dev(struct daemon *d, uint64_t dev)
+{
+	for (unsigned i = 0; i < d->pools_count; i++) {
+		struct pool *pool = &d->pools[i];
+
+		if (pool->state == DLP_POOL_READY && pool->dev == dev && pool->config->type != DLP_POOL_DIRECTORY)
+			return pool;
+	}
+	return NULL;
+}
+
+struct pool *pool_by_path(struct daemon *d, uint64_t dev, const char *path)
+{
+	for (unsigned i = 0; i < d->pools_count; i++) {
+		struct pool *pool = &d->pools[i];
+
+		if (pool->state == DLP_POOL_READY && pool->dev == dev &&
+		    pool->config->type == DLP_POOL_DIRECTORY && pool_path_under(path, pool->config->path))
+			return pool;
+	}
+	return NULL;
+}
+
+bool pool_any_directory(struct daemon *d, uint64_t dev)
+{
+	for (unsigned i = 0; i < d->pools_count; i++) {
+		const struct pool *pool = &d->pools[i];
+
+		if (pool->state == DLP_POOL_READY && pool->dev == dev && pool->config->type == DLP_POOL_DIRECTORY)
+			return true;
+	}
+	return false;
+}
