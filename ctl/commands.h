@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ctl/: what an administrator types. daxleasectl is daxleasectl.c (command line), _commands.c
+ * (list, pools, status), _break.c (break, revoke), _connection.c (the daemon) and _table.c
+ * (output). May include: libc, json-c, proto/.
+ */
+#ifndef DAXLEASE_CTL_COMMANDS_H
+#define DAXLEASE_CTL_COMMANDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The command line, checked. */
+struct options {
+	const char *socket;
+	bool json;
+	const char *output;   /* names of columns, or NULL: the usual ones */
+	uint64_t offset;      /* bytes */
+	uint64_t length;      /* bytes; 0: to the end */
+	const char *argument; /* PATH or LEASE, or NULL */
+};
+
+/* Commands; each says what went wrong on stderr. Return the exit status. */
+int command_list(const struct options *options);
+int command_pools(const struct options *options);
+int command_status(const struct options *options);
+int command_break(const struct options *options);
+int command_revoke(const struct options *options);
+
+/* For --help: what list and pools can show. */
+void print_columns(void);
+
+enum { EXIT_USAGE = 2 };
+
+#endif

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* The commands that only look: list, pools, status. */
+#include "ctl/commands.h"
+
+#include <err.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/connection.h"
+#include "ctl/lease_columns.h"
+#include "ctl/table.h"
+
+#define LEASE(member) offsetof(struct dlp_list_reply, member)
+#define POOL(member) offsetof(struct dlp_pool_reply, member)
+#define STATUS(member) offsetof(struct dlp_status_reply, member)
+
+/* clang-format off */
+const struct column lease_columns[] = {
+	{ "LEASE",   "lease",    COLUMN_U64,      LEASE(lease),    NULL, false, "its number, for revoke" },
+	{ "PID",     "pid",      COLUMN_PID,      LEASE(pid),      NULL, false, "process that holds it" },
+	{ "COMMAND", "command",  COLUMN_TEXT,     LEASE(comm),     NULL, false, "that process's name" },
+	{ "USER",    "user",     COLUMN_USER,     LEASE(uid),      NULL, false, "that process's user" },
+	{ "PATH",    "path",     COLUMN_TEXT,     LEASE(path),     NULL, false, "the file" },
+	{ "RANGE",   NULL,       COLUMN_RANGE,    LEASE(start),    NULL, false, "what of it, in bytes; the end is not part of it" },
+	{ "MRS",     "mrs",      COLUMN_U32,      LEASE(mrs),      NULL, false, "RDMA memory regions that depend on it" },
+	{ "STATE",   "state",    COLUMN_WORD,     LEASE(state),    dlp_lease_state_text, false, "held, breaking, revoking or fencing" },
+	{ "LEFT",    "left_ns",  COLUMN_DURATION, LEASE(left_ns),  NULL, false, "time until its state's deadline" },
+	{ "LABEL",   "label",    COLUMN_WORD,     LEASE(label),    dlp_label_text, false, "how it is enforced" },
+	{ "POOL",    "pool",     COLUMN_TEXT,     LEASE(pool),     NULL, false, "the pool of the file" },
+	{ "SINCE",   "since_ns", COLUMN_TIME,     LEASE(since_ns), NULL, true,  "when it was granted" },
+	{ "UID",     "uid",      COLUMN_U32,      LEASE(uid),      NULL, true,  "the user's number" },
+	{ "DEVICE",  "device",   COLUMN_DEVICE,   LEASE(dev),      NULL, true,  "device of the file system" },
+	{ "INODE",   "inode",    COLUMN_U64,      LEASE(ino),      NULL, true,  "inode number of the file" },
+	{ 0 }
+};
+
+static const struct column pool_columns[] = {
+	{ "NAME",       "name",          COLUMN_TEXT,     POOL(name),          NULL, false, "as in daxleased.conf" },
+	{ "TYPE",       "type",          COLUMN_WORD,     POOL(type),          dlp_pool_type_text, false, "fsdax, mount or directory" },
+	{ "STATE",      "state",         COLUMN_WORD,     POOL(state),         dlp_pool_state_text, false, "ready, absent or refused" },
+	{ "LABEL",      "label",         COLUMN_WORD,     POOL(label),         dlp_label_text, false, "how its leases are enforced" },
+	{ "LEASES",     "leases",        COLUMN_U64,      POOL(leases),        NULL, false, "how many there are" },
+	{ "BREAK-TIME", "break_time_ns", COLUMN_DURATION, POOL(break_time_ns), NULL, false, "what a holder has to let go" },
+	{ "FSTYPE",     "fstype",        COLUMN_TEXT,     POOL(fstype),        NULL, false, "type of the file system" },
+	{ "PATH",       "path",          COLUMN_TEXT,     POOL(path),          NULL, false, "where it is" },
+	{ "REASON",     "reason",        COLUMN_TEXT,     POOL(reason),        NULL, false, "why it is absent or refused" },
+	{ "DEVICE",     "device",        COLUMN_DEVICE,   POOL(dev),           NULL, true,  "device of the file system" },
+	{ 0 }
+};
+
+static const struct column status_columns[] = {
+	{ "version",           "version",       COLUMN_TEXT,     STATUS(version),       NULL, false, NULL },
+	{ "kernel",            "kernel",        COLUMN_TEXT,     STATUS(kernel),        NULL, false, NULL },
+	{ "pid",               "pid",           COLUMN_PID,      STATUS(pid),           NULL, false, NULL },
+	{ "running for",       "uptime_ns",     COLUMN_DURATION, STATUS(uptime_ns),     NULL, false, NULL },
+	{ "pools",             "pools",         COLUMN_U32,      STATUS(pools),         NULL, false, NULL },
+	{ "connections",       "sessions",      COLUMN_U32,      STATUS(sessions),      NULL, false, NULL },
+	{ "leases",            "leases",        COLUMN_U64,      STATUS(leases),        NULL, false, NULL },
+	{ "breakers waiting",  "waiting",       COLUMN_U64,      STATUS(waiting),       NULL, false, NULL },
+	{ "breaks",            "breaks",        COLUMN_U64,      STATUS(breaks),        NULL, false, NULL },
+	{ "leases revoked",    "revoked",       COLUMN_U64,      STATUS(revoked),       NULL, false, NULL },
+	{ "holders fenced",    "fenced",        COLUMN_U64,      STATUS(fenced),        NULL, false, NULL },
+	{ "breakers refused",  "refused",       COLUMN_U64,      STATUS(refused),       NULL, false, NULL },
+	{ "lease break time",  "break_time_ns", COLUMN_DURATION, STATUS(break_time_ns), NULL, false, NULL },
+	{ "revoke margin",     "margin_ns",     COLUMN_DURATION, STATUS(margin_ns),     NULL, false, NULL },
+	{ "fence time",        "fence_ns",      COLUMN_DURATION, STATUS(fence_ns),      NULL, false, NULL },
+	{ 0 }
+};
+/* clang-format on */
+
+int command_list(const struct options *options)
+{
+	__attribute__((cleanup(connection_close))) struct connection connection = CONNECTION_CLOSED;
+	struct table *table = table_new(lease_columns, options->output);
+	struct dlp_list_reply lease;
+	uint64_t cursor = 0;
+	int more;
+
+	if (!table)
+		return EXIT_USAGE;
+	more = connection_open_any(&connection, options->socket);
+	if (!more && connection.role == DLP_ROLE_VIEWER)
+		warnx("only the leases of uid %u are shown: all of them are for administrators",
+		      (unsigned)geteuid());
+	if (!more)
+		while ((more = connection_next_lease(&connection, &cursor, &lease)) > 0)
+			table_add(table, &lease);
+	if (!more)
+		table_print(table, "leases", options->json);
+	table_free(table);
+	return more ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int command_pools(const struct options *options)
+{
+	__attribute__((cleanup(connection_close))) struct connection connection = CONNECTION_CLOSED;
+	struct table *table = table_new(pool_columns, options->output);
+	int error;
+
+	if (!table)
+		return EXIT_USAGE;
+	error = connection_open(&connection, options->socket, DLP_ROLE_VIEWER);
+	for (uint32_t index = 0; !error; index++) {
+		struct dlp_pool request = {.head.opcode = DLP_POOL, .index = index};
+		struct dlp_pool_reply reply;
+
+		error = connection_call(&connection, &request.head, sizeof(request), -1, &reply,
+					sizeof(reply));
+		if (!error)
+			table_add(table, &reply);
+	}
+	if (error == ENOENT) {
+		error = 0;
+		table_print(table, "pools", options->json);
+	} else if (error > 0) {
+		warnx("the daemon at %s cannot list pools: %s", options->socket, strerror(error));
+	}
+	table_free(table);
+	return error ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int command_status(const struct options *options)
+{
+	__attribute__((cleanup(connection_close))) struct connection connection = CONNECTION_CLOSED;
+	struct dlp_head request = {.opcode = DLP_STATUS};
+	struct dlp_status_reply reply;
+	int error = connection_open(&connection, options->socket, DLP_ROLE_VIEWER);
+
+	if (!error)
+		error = connection_call(&connection, &request, sizeof(request), -1, &reply,
+					sizeof(reply));
+	if (error > 0)
+		warnx("the daemon at %s does not tell its status: %s", options->socket,
+		      strerror(error));
+	if (error)
+		return EXIT_FAILURE;
+	record_print(status_columns, &reply, "status", options->json);
+	return EXIT_SUCCESS;
+}
+
+void print_columns(void)
+{
+	puts("\nColumns of list (JSON has all of them; numbers are bytes and nanoseconds there):");
+	columns_print_help(lease_columns);
+	puts("\nColumns of pools:");
+	columns_print_help(pool_columns);
+}

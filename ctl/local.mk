@@ -1,0 +1,14 @@
+bin_PROGRAMS += daxleasectl
+
+daxleasectl_SOURCES = \
+	ctl/commands.h \
+	ctl/connection.h \
+	ctl/daxleasectl.c \
+	ctl/daxleasectl_break.c \
+	ctl/daxleasectl_commands.c \
+	ctl/daxleasectl_connection.c \
+	ctl/daxleasectl_table.c \
+	ctl/lease_columns.h \
+	ctl/table.h
+daxleasectl_CFLAGS = $(AM_CFLAGS) $(JSON_C_CFLAGS)
+daxleasectl_LDADD = libproto.la $(JSON_C_LIBS)
