@@ -1,0 +1,130 @@
+# Programs the tests need; what runs them: tests/run-all and `make check`.
+EXTRA_DIST += \
+	debian-packages \
+	tests/build-tree \
+	tests/demo/check \
+	tests/demo/holder.c \
+	tests/demo/run \
+	tests/demo/run-rdma \
+	tests/demo/timeline \
+	tests/fuzz/fuzz_protocol.c \
+	tests/fuzz/fuzz_protocol.seeds \
+	tests/fuzz/run \
+	tests/guest/fetch-kernel \
+	tests/guest/initramfs-init \
+	tests/guest/inside \
+	tests/guest/leases \
+	tests/guest/mkinitramfs \
+	tests/guest/run \
+	tests/guest/run-tests \
+	tests/host/guard_run \
+	tests/host/leases \
+	tests/host/lib.sh \
+	tests/host/pool_check.sh \
+	tests/host/requests \
+	tests/host/run \
+	tests/install-tree \
+	tests/make-check \
+	tests/run-all \
+	tests/unit/core_runs
+
+unit_cppflags = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(LIBSYSTEMD_CFLAGS) $(INIH_CFLAGS) $(CMOCKA_CFLAGS)
+
+# --- unit tests: `make check` ---
+unit_programs = \
+	proto_validate \
+	config_load \
+	core_rules \
+	decode_calls \
+	decode_i386 \
+	pool_extents \
+	pool_mount \
+	worker_maps \
+	worker_queue \
+	worker_process
+check_PROGRAMS += $(unit_programs)
+TESTS += $(unit_programs)
+
+proto_validate_SOURCES = tests/unit/proto_validate.c
+proto_validate_CPPFLAGS = $(unit_cppflags)
+proto_validate_LDADD = libproto.la $(CMOCKA_LIBS)
+
+config_load_SOURCES = tests/unit/config_load.c daemon/config.c daemon/config.h
+config_load_CPPFLAGS = $(unit_cppflags)
+config_load_LDADD = $(INIH_LIBS) $(CMOCKA_LIBS)
+
+core_rules_SOURCES = tests/unit/core_rules.c
+core_rules_CPPFLAGS = $(unit_cppflags)
+core_rules_LDADD = libcore.la $(CMOCKA_LIBS)
+
+decode_calls_SOURCES = tests/unit/decode_calls.c
+decode_calls_CPPFLAGS = $(unit_cppflags)
+decode_calls_LDADD = libguard.la $(CMOCKA_LIBS)
+
+decode_i386_SOURCES = tests/unit/decode_i386.c
+decode_i386_CPPFLAGS = $(unit_cppflags)
+decode_i386_LDADD = libguard.la $(CMOCKA_LIBS)
+
+pool_extents_SOURCES = tests/unit/pool_extents.c
+pool_extents_CPPFLAGS = $(unit_cppflags)
+pool_extents_LDADD = libpool.la libproto.la $(CMOCKA_LIBS)
+
+pool_mount_SOURCES = tests/unit/pool_mount.c
+pool_mount_CPPFLAGS = $(unit_cppflags)
+pool_mount_LDADD = libpool.la libproto.la $(CMOCKA_LIBS)
+
+# What a worker does, without the loop; these tests have a guard_op_settle() of their own.
+worker_side = daemon/uverbs.c daemon/uverbs.h daemon/worker.h daemon/worker_jobs.c daemon/worker_jobs.h daemon/worker_maps.c
+worker_all = $(worker_side) daemon/worker.c daemon/worker_spawn.c
+
+worker_maps_SOURCES = tests/unit/worker_maps.c $(worker_side)
+worker_maps_CPPFLAGS = $(unit_cppflags)
+worker_maps_LDADD = libpool.la libproto.la $(CMOCKA_LIBS) -lpthread
+
+worker_queue_SOURCES = tests/unit/worker_queue.c tests/unit/worker_fixture.h $(worker_all)
+worker_queue_CPPFLAGS = $(unit_cppflags)
+worker_queue_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(CMOCKA_LIBS) -lpthread
+
+worker_process_SOURCES = tests/unit/worker_process.c tests/unit/worker_fixture.h $(worker_all)
+worker_process_CPPFLAGS = $(unit_cppflags)
+worker_process_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(CMOCKA_LIBS) -lpthread
+
+# --- programs that scripts run ---
+check_PROGRAMS += core_property guard_events holder mr_destroy pool_check pool_stuck rdma_pair
+
+guard_events_SOURCES = \
+	tests/host/guard_calls.c \
+	tests/host/guard_calls.h \
+	tests/host/guard_cases.c \
+	tests/host/guard_events.c \
+	tests/host/guard_harness.c \
+	tests/host/guard_harness.h \
+	tests/host/guard_settling.c \
+	tests/host/guard_uring.c \
+	tests/host/guard_uring.h \
+	tests/host/guard_uring_calls.c
+guard_events_LDADD = libguard.la -lpthread
+
+pool_check_SOURCES = tests/host/pool_check.c
+pool_check_LDADD = libpool.la libproto.la
+
+pool_stuck_SOURCES = tests/host/pool_stuck.c $(worker_all)
+pool_stuck_CPPFLAGS = $(unit_cppflags)
+pool_stuck_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) -lpthread
+
+mr_destroy_SOURCES = tests/guest/mr_destroy.c $(worker_side)
+mr_destroy_CPPFLAGS = $(unit_cppflags) $(LIBIBVERBS_CFLAGS)
+mr_destroy_LDADD = libpool.la libproto.la $(LIBIBVERBS_LIBS) -lpthread
+
+core_property_SOURCES = tests/unit/core_property.c
+core_property_LDADD = libcore.la
+
+# Not sanitized: they run under the shim, whose runtime they are to be without.
+holder_SOURCES = tests/host/holder.c
+holder_CFLAGS = -std=gnu17 $(WARNINGS)
+holder_LDFLAGS =
+
+rdma_pair_SOURCES = tests/guest/rdma_pair.c
+rdma_pair_CFLAGS = -std=gnu17 $(WARNINGS)
+rdma_pair_LDFLAGS =
+rdma_pair_LDADD = $(LIBIBVERBS_LIBS)
