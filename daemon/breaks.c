@@ -18,6 +18,9 @@
 #define HOLD_OFF_LAST_NS (1 * NS_PER_S)
 #define HOLD_OFF_BATCH 64
 #define SETTLE_LIMIT_NS (100 * NS_PER_MS)
+/* An operation on an unleased file is remembered since its other file could be leased meanwhile. Threads whose end
+ * cannot be told (nfsd's) must not stop all grants for good: after this time the second look alone has to do. */
+#define UNLEASED_NS (5 * NS_PER_S)
 #define RUNNING_LOOKS 3 /* looks that could not tell, before a worker stops the thread */
 
 enum note_kind { NOTE_THREAD, NOTE_ADMIN, NOTE_INTERNAL };
@@ -29,6 +32,7 @@ struct op_note {
 	uint32_t op;   /* the core's */
 	uint32_t slot; /* NOTE_THREAD: the guard's, until the verdict */
 	bool open;     /* the slot waits for an answer */
+	bool unleased; /* let through on a file that was not leased */
 	uint64_t syscall_hash;
 	unsigned running_looks;
 	uint32_t session; /* NOTE_ADMIN */
@@ -305,6 +309,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 	if (note) {
 		note->slot = a->slot;
 		note->open = !a->answered;
+		note->unleased = a->answered;
 		note->syscall_hash = a->syscall_hash;
 		note->dev = a->dev;
 		note->ino = a->ino;
@@ -443,7 +448,7 @@ static void look_at(struct daemon *d, const struct core_op_view *views, unsigned
 		if (!note || views[i].state != CORE_OP_PASSED)
 			continue;
 		rc = guard_op_finished(views[i].in.tid, note->syscall_hash);
-		if (rc == 1)
+		if (rc == 1 || (note->unleased && now_ns() - note->since_ns > UNLEASED_NS))
 			op_finished(d, note->cookie, views[i].op);
 		else if (rc == -EAGAIN && ++note->running_looks >= RUNNING_LOOKS && !d->settling) {
 			job.op[job.items].tid = views[i].in.tid;

@@ -159,6 +159,7 @@ struct session {
 
 int sessions_start(struct daemon *d); /* listens; 0 or -errno */
 void sessions_stop(struct daemon *d);
+int session_new(struct daemon *d, int fd); /* takes over a connection; 0 or -errno, then it is closed */
 struct session *session_find(struct daemon *d, uint32_t id);
 /* Sends a reply (seq and opcode from the request); a client that does not take it is hung up on. */
 void session_reply(struct session *s, const struct dlp_head *request, struct dlp_head *reply, size_t size, int fd,

@@ -156,6 +156,16 @@ void mr_del(struct session *s, uint32_t number, uint64_t id)
 		context_free(s, context);
 }
 
+static bool mr_known(const struct session *s, uint32_t number, uint64_t id)
+{
+	const struct mr_context *context = context_find(s, number);
+	struct mr *mr = NULL;
+
+	if (context)
+		HASH_FIND(hh, context->mrs, &id, sizeof(id), mr);
+	return mr != NULL;
+}
+
 static bool mr_touches(const struct mr *mr, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
 {
 	for (const struct mr_part *part = mr->parts; part; part = part->next) {
@@ -207,10 +217,10 @@ static void destroyed(void *arg, const struct worker_result *result)
 	void (*done)(struct session *s) = job->done;
 
 	for (unsigned i = 0; s && i < job->items; i++) {
-		if (result->error || (result->failed & (1ull << i)))
-			s->destroy_failed = true;
-		else
+		if (!result->error && !(result->failed & (1ull << i)))
 			mr_del(s, job->context, job->ids[i]);
+		else if (mr_known(s, job->context, job->ids[i])) /* its end was not reported meanwhile */
+			s->destroy_failed = true;
 	}
 	if (s && result->error)
 		log_error("pid %d (%s): its MRs could not be destroyed: %s", s->pid, s->comm,

@@ -164,8 +164,7 @@ static void pid_ended(evutil_socket_t fd, short what, void *arg)
 	holder_died(arg);
 }
 
-/* Takes over fd. 0 or -errno. */
-static int session_new(struct daemon *d, int fd)
+int session_new(struct daemon *d, int fd)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	struct ucred cred;

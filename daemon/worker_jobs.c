@@ -82,6 +82,9 @@ static void check(const struct worker_order *order, int fd, struct worker_result
 		result->error = -EAGAIN;
 		return;
 	}
+	/* Only guarded files are worth waiting for a thaw: elsewhere nobody is stopped anyway. */
+	if (!job->reopen_ok)
+		pool_wait_thawed(fd);
 	result->error = pool_check_range(fd, job->start, job->end, job->require_dax, job->reopen_ok,
 					 &result->refusal);
 }

@@ -8,6 +8,7 @@ EXTRA_DIST += \
 	tests/demo/run-rdma \
 	tests/demo/timeline \
 	tests/fuzz/fuzz_protocol.c \
+	tests/fuzz/fuzz_session.c \
 	tests/fuzz/fuzz_protocol.seeds \
 	tests/fuzz/run \
 	tests/guest/fetch-kernel \
@@ -37,6 +38,7 @@ unit_programs = \
 	core_rules \
 	decode_calls \
 	decode_i386 \
+	guard_tables \
 	pool_extents \
 	pool_mount \
 	worker_maps \
@@ -64,6 +66,10 @@ decode_calls_LDADD = libguard.la $(CMOCKA_LIBS)
 decode_i386_SOURCES = tests/unit/decode_i386.c
 decode_i386_CPPFLAGS = $(unit_cppflags)
 decode_i386_LDADD = libguard.la $(CMOCKA_LIBS)
+
+guard_tables_SOURCES = tests/unit/guard_tables.c
+guard_tables_CPPFLAGS = $(unit_cppflags)
+guard_tables_LDADD = libguard.la $(CMOCKA_LIBS) -lpthread
 
 pool_extents_SOURCES = tests/unit/pool_extents.c
 pool_extents_CPPFLAGS = $(unit_cppflags)

@@ -7,10 +7,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* IORING_OP_PIPE, the last of Linux 6.18's include/uapi/linux/io_uring.h. Of the operations up to
- * it none clones, dedupes, copies by extents or exchanges: the only one on two files, splice, needs
- * a pipe. */
-#define IO_URING_LAST_KNOWN 62
+/* include/uapi/linux/io_uring.h: 6.18 ends with IORING_OP_PIPE, 62; later come NOP128 and
+ * URING_CMD128. Of the operations up to there none clones, dedupes, copies by extents or exchanges:
+ * the only ones on two files, splice and tee, need a pipe, and URING_CMD is nothing on a file of
+ * ext4 or xfs. */
+#define IO_URING_LAST_KNOWN 64
 
 enum io_uring_ability io_uring_ability(void)
 {

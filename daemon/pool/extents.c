@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "proto/proto.h"
@@ -193,6 +194,13 @@ static int refuse(struct pool_refusal *refusal, enum dlp_reason reason, uint64_t
 {
 	*refusal = (struct pool_refusal){ reason, offset };
 	return refused(refusal);
+}
+
+void pool_wait_thawed(int fd)
+{
+	/* What it says does not matter: on a file system without attributes or mounted read-only nobody else gets
+	 * further. */
+	(void)fremovexattr(fd, "user.daxlease.none");
 }
 
 int pool_check_range(int fd, uint64_t start, uint64_t end, bool require_dax, bool reopen_ok,

@@ -45,6 +45,13 @@ struct pool_refusal {
 int pool_check_range(int fd, uint64_t start, uint64_t end, bool require_dax, bool reopen_ok,
 		     struct pool_refusal *refusal);
 
+/*
+ * Waits until the file system is not frozen, and changes nothing: removing an attribute that is not there takes the
+ * same freeze protection as whoever wants to change the block map. One of those, past the guard and caught in a
+ * freeze, does not hold the inode's lock yet, so FIEMAP would not wait for him. For workers: a freeze can last.
+ */
+void pool_wait_thawed(int fd);
+
 /* A mount point as /proc/self/mountinfo shows it. */
 struct pool_mount {
 	uint64_t dev; /* as st_dev of its files; on btrfs each subvolume's files have another */

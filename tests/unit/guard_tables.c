@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The guard's tables: the set of armed inodes against a naive one, and the records of events. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/guard/armed.h"
+#include "daemon/guard/slots.h"
+
+static uint64_t state = 1;
+
+static uint32_t random_number(void)
+{
+	state = state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(state >> 33);
+}
+
+enum { DEVS = 3, INOS = 400 };
+
+static void compare(const struct armed *set, bool model[DEVS][INOS])
+{
+	size_t count = 0;
+
+	for (uint64_t dev = 0; dev < DEVS; dev++) {
+		for (uint64_t ino = 0; ino < INOS; ino++) {
+			assert_int_equal(armed_has(set, dev, ino), model[dev][ino]);
+			count += model[dev][ino];
+		}
+	}
+	assert_int_equal(set->count, count);
+}
+
+static void armed_like_a_naive_set(void **unused)
+{
+	static bool model[DEVS][INOS];
+	struct armed set = {0};
+
+	(void)unused;
+	assert_false(armed_has(&set, 1, 1));
+	assert_false(armed_remove(&set, 1, 1));
+	assert_int_equal(armed_remove_dev(&set, 1), 0);
+	for (int step = 0; step < 60000; step++) {
+		const uint64_t dev = random_number() % DEVS, ino = random_number() % INOS;
+		/* fuller and emptier by turns */
+		const bool add = random_number() % 10 < (step / 10000 % 2 ? 3 : 7);
+
+		if (random_number() % 5000 == 0) {
+			size_t count = 0;
+
+			for (size_t i = 0; i < INOS; i++)
+				count += model[dev][i];
+			memset(model[dev], 0, sizeof(model[dev]));
+			assert_int_equal(armed_remove_dev(&set, dev), count);
+		} else if (add) {
+			assert_int_equal(armed_add(&set, dev, ino), 0);
+			model[dev][ino] = true;
+		} else {
+			assert_int_equal(armed_remove(&set, dev, ino), model[dev][ino]);
+			model[dev][ino] = false;
+		}
+		if (step % 500 == 0)
+			compare(&set, model);
+	}
+	compare(&set, model);
+	armed_clear(&set);
+	assert_false(armed_has(&set, 1, 1));
+}
+
+static void slots_come_and_go(void **unused)
+{
+	struct slots slots;
+	uint32_t taken[8];
+
+	(void)unused;
+	assert_int_equal(slots_open(&slots, 8), 0);
+	for (int round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < 8; i++) {
+			taken[i] = slots_take(&slots);
+			assert_true(taken[i] < 8);
+			/* what a crash before the read would find */
+			assert_int_equal(slots.slot[taken[i]].event.head.fd, -1);
+			assert_int_equal(slots.slot[taken[i]].state, SLOT_TAKEN);
+			for (uint32_t j = 0; j < i; j++)
+				assert_int_not_equal(taken[i], taken[j]);
+			memset(&slots.slot[taken[i]].event, 0x55, sizeof(struct guard_event));
+		}
+		assert_int_equal(slots_left(&slots), 0);
+		assert_true(slots_take(&slots) == SLOT_NONE);
+		for (uint32_t i = 0; i < 8; i++)
+			slots_put(&slots, taken[(i * 3) % 8]);
+		assert_int_equal(slots_left(&slots), 8);
+	}
+	slots_close(&slots);
+}
+
+static void lists_keep_order(void **unused)
+{
+	struct slot_list list = SLOT_LIST_EMPTY;
+	struct slots slots;
+	uint32_t a, b, c;
+
+	(void)unused;
+	assert_int_equal(slots_open(&slots, 8), 0);
+	a = slots_take(&slots);
+	b = slots_take(&slots);
+	c = slots_take(&slots);
+	assert_true(slot_list_pop(&slots, &list) == SLOT_NONE);
+	slot_list_push(&slots, &list, b);
+	slot_list_push(&slots, &list, a);
+	assert_int_equal(slot_list_pop(&slots, &list), b);
+	slot_list_push(&slots, &list, c);
+	assert_int_equal(slot_list_pop(&slots, &list), a);
+	assert_int_equal(slot_list_pop(&slots, &list), c);
+	assert_true(slot_list_pop(&slots, &list) == SLOT_NONE);
+	slot_list_push(&slots, &list, a);
+	assert_int_equal(slot_list_pop(&slots, &list), a);
+	slots_close(&slots);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(armed_like_a_naive_set),
+		cmocka_unit_test(slots_come_and_go),
+		cmocka_unit_test(lists_keep_order),
+	};
+
+	return cmocka_run_group_tests_name("guard_tables", tests, NULL, NULL);
+}
