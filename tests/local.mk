@@ -18,6 +18,7 @@ EXTRA_DIST += \
 	tests/guest/mkinitramfs \
 	tests/guest/run \
 	tests/guest/run-tests \
+	tests/guest/service \
 	tests/host/guard_run \
 	tests/host/leases \
 	tests/host/lib.sh \

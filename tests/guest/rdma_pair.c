@@ -248,7 +248,8 @@ static void serve(int listening, const struct ibv_mr *mr, int revoked)
 static int holder(const char *file, const char *path, off_t offset)
 {
 	struct sigaction bus = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
-	int listening, served = 0, fd = open(file, O_RDWR);
+	volatile int served = 0;
+	int listening, fd = open(file, O_RDWR);
 	volatile int revoked = 0;
 	struct ibv_mr *mr;
 	struct stat st;
