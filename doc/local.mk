@@ -14,6 +14,7 @@ dist_doc_DATA += \
 	doc/design.md \
 	doc/facts.md
 
+
 # The sample is a working configuration without pools; an administrator's own is never overwritten or removed.
 confdir = $(sysconfdir)/daxlease
 install-data-local:
