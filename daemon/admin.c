@@ -20,22 +20,27 @@ static void copy(char *to, size_t size, const char *from)
 	to[n] = 0;
 }
 
-static uint64_t leases_of(const struct daemon *d, uint64_t dev)
+/* Counting is linear in all leases: whoever is not an administrator cannot have it done again and again. */
+static uint64_t leases_of(const struct session *s, struct pool *pool)
 {
 	struct core_lease_view lease;
+	uint64_t now = now_ns();
 	uint32_t cursor = 0;
-	uint64_t count = 0;
 
-	while (core_list(d->core, &cursor, &lease))
-		count += lease.dev == dev;
-	return count;
+	if (!s->may_admin && pool->counted_ns && now - pool->counted_ns < NS_PER_S)
+		return pool->leases;
+	pool->counted_ns = now;
+	pool->leases = 0;
+	while (core_list(s->daemon->core, &cursor, &lease))
+		pool->leases += lease.dev == pool->dev;
+	return pool->leases;
 }
 
 void admin_pool(struct session *s, const struct dlp_pool *m)
 {
 	struct daemon *d = s->daemon;
 	struct dlp_pool_reply reply = {.pools = d->pools_count};
-	const struct pool *pool;
+	struct pool *pool;
 
 	if (m->index >= d->pools_count) {
 		session_reply(s, &m->head, &reply.head, sizeof(reply), -1, ENOENT);
@@ -47,8 +52,8 @@ void admin_pool(struct session *s, const struct dlp_pool *m)
 	reply.label = pool->state == DLP_POOL_READY ? pool->label : 0;
 	reply.dev = pool->dev;
 	reply.break_time_ns = pool->config->break_time_ns;
-	/* Counting is linear: holders ask for pools at their start, and have no use for it. */
-	reply.leases = s->role == DLP_ROLE_HOLDER ? 0 : leases_of(d, pool->dev);
+	/* Holders ask for pools at their start, and have no use for it. */
+	reply.leases = s->role == DLP_ROLE_HOLDER ? 0 : leases_of(s, pool);
 	copy(reply.name, sizeof(reply.name), pool->config->name);
 	copy(reply.fstype, sizeof(reply.fstype), pool->fstype);
 	copy(reply.path, sizeof(reply.path), pool->config->path);
@@ -109,11 +114,35 @@ static void fill(struct daemon *d, struct dlp_list_reply *reply, const struct co
 	reply->uid = holder->uid;
 	reply->mrs = mr_count(holder, lease->dev, lease->ino, lease->start, lease->end);
 	copy(reply->comm, sizeof(reply->comm), holder->comm);
-	if (!file)
+	if (!file || !file->pool)
 		return;
 	reply->label = file->pool->label;
 	copy(reply->pool, sizeof(reply->pool), file->pool->config->name);
 	file_path(file, reply->path);
+}
+
+/* The next one behind the cursor of those that s may see. The leases of others are not even looked at: there may be
+ * very many, and anybody may ask. */
+static bool next_lease(const struct session *s, uint32_t *cursor, struct core_lease_view *lease)
+{
+	const struct core *core = s->daemon->core;
+	uint32_t best = UINT32_MAX;
+
+	if (s->role == DLP_ROLE_ADMIN)
+		return core_list(core, cursor, lease);
+	for (const struct session *holder = s->daemon->sessions; holder; holder = holder->hh.next) {
+		struct core_lease_view view;
+		uint32_t index = 0;
+
+		while (holder->uid == s->uid && core_list_session(core, holder->id, &index, &view)) {
+			if (index <= *cursor || index >= best)
+				continue;
+			best = index;
+			*lease = view;
+		}
+	}
+	*cursor = best;
+	return best != UINT32_MAX;
 }
 
 void admin_list(struct session *s, const struct dlp_list *m)
@@ -124,10 +153,10 @@ void admin_list(struct session *s, const struct dlp_list *m)
 	uint32_t cursor = (uint32_t)m->cursor;
 
 	if (m->cursor <= UINT32_MAX) {
-		while (core_list(d->core, &cursor, &lease)) {
+		while (next_lease(s, &cursor, &lease)) {
 			const struct session *holder = session_find(d, lease.session);
 
-			if (!holder || (s->role != DLP_ROLE_ADMIN && holder->uid != s->uid))
+			if (!holder)
 				continue;
 			reply.cursor = cursor;
 			fill(d, &reply, &lease, holder);
@@ -143,7 +172,7 @@ void admin_status(struct session *s, const struct dlp_head *m)
 	struct daemon *d = s->daemon;
 	struct dlp_status_reply reply = {
 		.pid = getpid(),
-		.sessions = d->sessions_count,
+		.sessions = HASH_COUNT(d->sessions),
 		.uptime_ns = now_ns() - d->started_ns,
 		.break_time_ns = d->config.break_time_ns,
 		.margin_ns = d->config.margin_ns,

@@ -18,6 +18,7 @@
 #define HOLD_OFF_LAST_NS (1 * NS_PER_S)
 #define HOLD_OFF_BATCH 64
 #define SETTLE_LIMIT_NS (100 * NS_PER_MS)
+#define DRAIN_AGAIN_NS (1 * NS_PER_S)
 /* An operation on an unleased file is remembered since its other file could be leased meanwhile. Threads whose end
  * cannot be told (nfsd's) must not stop all grants for good: after this time the second look alone has to do. */
 #define UNLEASED_NS (5 * NS_PER_S)
@@ -30,14 +31,18 @@ struct op_note {
 	uint64_t cookie;
 	enum note_kind kind;
 	uint32_t op;   /* the core's */
+	int32_t tid;   /* NOTE_THREAD; -1: cannot be named from here */
 	uint32_t slot; /* NOTE_THREAD: the guard's, until the verdict */
 	bool open;     /* the slot waits for an answer */
+	bool passed;   /* let through: in daemon.passed */
 	bool unleased; /* let through on a file that was not leased */
 	uint64_t syscall_hash;
 	unsigned running_looks;
 	uint32_t session; /* NOTE_ADMIN */
+	int *refused; /* break_range() wants to know of a verdict that comes at once */
 	uint64_t since_ns;
 	uint64_t dev, ino; /* for the log */
+	TAILQ_ENTRY(op_note) entry;
 	UT_hash_handle hh;
 };
 
@@ -64,8 +69,22 @@ static struct op_note *note_new(struct daemon *d, enum note_kind kind)
 
 static void note_free(struct daemon *d, struct op_note *note)
 {
+	if (note->passed)
+		TAILQ_REMOVE(&d->passed, note, entry);
 	HASH_DEL(d->notes, note);
 	free(note);
+}
+
+/* Its thread goes on: from now on its end is looked for. */
+static void note_pass(struct daemon *d, struct op_note *note)
+{
+	note->open = false;
+	note->passed = true;
+	TAILQ_INSERT_TAIL(&d->passed, note, entry);
+	if (d->hold_off_ns != HOLD_OFF_FIRST_NS) {
+		d->hold_off_ns = HOLD_OFF_FIRST_NS;
+		timer_arm(d->hold_off_timer, d->hold_off_ns);
+	}
 }
 
 static void op_finished(struct daemon *d, uint64_t cookie, uint32_t op)
@@ -113,19 +132,18 @@ static void verdict(struct daemon *d, const struct core_effect *e)
 		log_verdict(d, e, note);
 		if (note->open)
 			answer_thread(d, note->slot, e->error);
-		note->open = false;
-		if (e->error == 0 && d->hold_off_ns != HOLD_OFF_FIRST_NS) {
-			d->hold_off_ns = HOLD_OFF_FIRST_NS;
-			timer_arm(d->hold_off_timer, d->hold_off_ns);
+		if (e->error == 0) {
+			note_pass(d, note);
+			return;
 		}
-		if (e->error == 0)
-			return; /* until it has finished */
 	} else if (note->kind == NOTE_ADMIN) {
 		admin = session_find(d, note->session);
 		done.head.error = -e->error;
 		if (admin)
 			session_event(admin, &done.head, sizeof(done));
 	}
+	if (note->refused)
+		*note->refused = e->error;
 	note_free(d, note);
 }
 
@@ -175,6 +193,8 @@ static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
 	}
 	if (rc == 0)
 		return;
+	if (rc == -EPIPE)
+		holder_look(s);
 	/* It does not read, or hung up: there is nobody who could let go. One that merely hung up keeps its time,
 	 * since it may be gone from the file by then; the fence looks. */
 	log_warning("pid %d (%s) cannot be told: %s", s->pid, s->comm, strerror(-rc));
@@ -285,7 +305,8 @@ static enum core_own own_of(const struct guard_attempt *a)
 
 static void attempt(struct daemon *d, const struct guard_attempt *a)
 {
-	const struct pool *pool = pool_by_dev(d, a->dev);
+	const struct file *file = file_lookup(d, a->dev, a->ino);
+	const struct pool *pool = file ? file->pool : NULL; /* also if it was unmounted lazily meanwhile */
 	struct op_note *note = note_new(d, NOTE_THREAD);
 	struct core_op_in in = {
 		.dev = a->dev,
@@ -307,6 +328,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 	earlier_finished(d, a);
 	memcpy(in.comm, a->comm, sizeof(in.comm));
 	if (note) {
+		note->tid = in.tid;
 		note->slot = a->slot;
 		note->open = !a->answered;
 		note->unleased = a->answered;
@@ -317,17 +339,16 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		rc = core_attempt(d->core, now_ns(), &in, &note->op, &leases);
 	}
 	if (rc < 0) {
-		log_error("%s by pid %d refused: %s", dlp_cause_text(a->cause), a->tgid, strerror(-rc));
+		log_error("%s by pid %d %s: %s", dlp_cause_text(a->cause), a->tgid,
+			  a->answered ? "cannot be held off from grants" : "refused", strerror(-rc));
 		if (!a->answered)
 			answer_thread(d, a->slot, -EBUSY);
 		if (note)
 			note_free(d, note);
+	} else if (a->answered) {
+		note_pass(d, note);
 	}
 	run_effects(d);
-	if (a->answered && d->hold_off_ns != HOLD_OFF_FIRST_NS) {
-		d->hold_off_ns = HOLD_OFF_FIRST_NS;
-		timer_arm(d->hold_off_timer, d->hold_off_ns);
-	}
 }
 
 void guard_drain(struct daemon *d)
@@ -359,6 +380,7 @@ int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, ui
 		.own = CORE_OWN_LIKE_ANY,
 		.only_lease = lease,
 	};
+	int refused = 0;
 	int rc;
 
 	*id = 0;
@@ -372,25 +394,48 @@ int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, ui
 		note->session = admin->id;
 	}
 	in.cookie = note->cookie;
+	note->refused = &refused;
 	rc = core_attempt(d->core, now_ns(), &in, &note->op, leases);
 	if (rc < 0)
 		note_free(d, note);
 	else if (*leases)
 		*id = in.cookie;
 	run_effects(d);
-	return rc;
+	note = note_find(d, in.cookie);
+	if (note)
+		note->refused = NULL;
+	return rc < 0 ? rc : refused;
+}
+
+/* Again and again until all is over, since a table can be full, or a grant have been under way. A whole file's break
+ * is refused if the end of one of its leases cannot be proven: then the others one by one. */
+static void drain(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	struct core_lease_view lease;
+	uint32_t cursor = 0;
+	uint64_t id, leases;
+
+	(void)fd;
+	(void)what;
+	while (core_list(d->core, &cursor, &lease)) {
+		const struct file *file = file_lookup(d, lease.dev, lease.ino);
+		uint64_t time_ns = file && file->pool ? file->pool->config->break_time_ns : d->config.break_time_ns;
+
+		if (lease.state == CORE_HELD &&
+		    break_range(d, lease.dev, lease.ino, 0, UINT64_MAX, 0, DLP_CAUSE_ADMIN_BREAK, time_ns, NULL, &id,
+				&leases) == -EBUSY)
+			break_range(d, lease.dev, lease.ino, lease.start, lease.end, lease.number,
+				    DLP_CAUSE_ADMIN_BREAK, time_ns, NULL, &id, &leases);
+	}
+	timer_arm(d->drain_timer, DRAIN_AGAIN_NS);
+	run_effects(d);
 }
 
 void breaks_drain(struct daemon *d)
 {
-	struct file *file, *next;
-	uint64_t id, leases;
-
 	d->draining = true;
-	HASH_ITER(hh, d->files, file, next)
-		break_range(d, file->key.dev, file->key.ino, 0, UINT64_MAX, 0, DLP_CAUSE_ADMIN_BREAK,
-			    file->pool ? file->pool->config->break_time_ns : 0, NULL, &id, &leases);
-	run_effects(d);
+	drain(-1, 0, d);
 }
 
 /* --- hold-off --------------------------------------------------------------------------------------------- */
@@ -436,22 +481,19 @@ static void submit_settle(struct daemon *d, const struct settle *wanted, const s
 
 /* Looks at each of these; those that have finished are forgotten, those that cannot be told after some looks go
  * to a worker. */
-static void look_at(struct daemon *d, const struct core_op_view *views, unsigned count)
+static void look_at(struct daemon *d, struct op_note *const *notes, unsigned count)
 {
 	struct settle settle = {.daemon = d};
 	struct worker_job job = {.kind = WORKER_SETTLE};
 
 	for (unsigned i = 0; i < count; i++) {
-		struct op_note *note = note_find(d, views[i].in.cookie);
-		int rc;
+		struct op_note *note = notes[i];
+		int rc = guard_op_finished(note->tid, note->syscall_hash);
 
-		if (!note || views[i].state != CORE_OP_PASSED)
-			continue;
-		rc = guard_op_finished(views[i].in.tid, note->syscall_hash);
-		if (rc == 1 || (note->unleased && now_ns() - note->since_ns > UNLEASED_NS))
-			op_finished(d, note->cookie, views[i].op);
-		else if (rc == -EAGAIN && ++note->running_looks >= RUNNING_LOOKS && !d->settling) {
-			job.op[job.items].tid = views[i].in.tid;
+		if (rc == 1 || (note->unleased && now_ns() - note->since_ns > UNLEASED_NS)) {
+			op_finished(d, note->cookie, note->op);
+		} else if (rc == -EAGAIN && ++note->running_looks >= RUNNING_LOOKS && !d->settling) {
+			job.op[job.items].tid = note->tid;
 			job.op[job.items++].syscall_hash = note->syscall_hash;
 			settle.cookies[settle.items++] = note->cookie;
 		}
@@ -463,25 +505,35 @@ static void look_at(struct daemon *d, const struct core_op_view *views, unsigned
 void hold_off_look(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
 {
 	struct core_op_view views[HOLD_OFF_BATCH];
-	unsigned count = core_ops_in_the_way(d->core, dev, ino, start, end, views, HOLD_OFF_BATCH);
+	struct op_note *notes[HOLD_OFF_BATCH], *note;
+	unsigned found = core_ops_in_the_way(d->core, dev, ino, start, end, views, HOLD_OFF_BATCH), count = 0;
 
-	look_at(d, views, count);
+	for (unsigned i = 0; i < found; i++) {
+		note = note_find(d, views[i].in.cookie);
+		if (note && note->passed)
+			notes[count++] = note;
+	}
+	look_at(d, notes, count);
 }
 
+/* The next ones in turn: some whose end cannot be told do not keep the others from theirs. */
 static void hold_off_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
-	struct core_op_view views[HOLD_OFF_BATCH];
-	unsigned count = core_ops_passed(d->core, 0, views, HOLD_OFF_BATCH);
-	struct core_counts counts;
+	struct op_note *notes[HOLD_OFF_BATCH], *note;
+	unsigned count = 0;
 
 	(void)fd;
 	(void)what;
-	look_at(d, views, count);
+	while (count < HOLD_OFF_BATCH && (note = TAILQ_FIRST(&d->passed)) && (count == 0 || note != notes[0])) {
+		TAILQ_REMOVE(&d->passed, note, entry);
+		TAILQ_INSERT_TAIL(&d->passed, note, entry);
+		notes[count++] = note;
+	}
+	look_at(d, notes, count);
 	run_effects(d);
-	core_counts(d->core, &counts);
 	d->hold_off_ns = d->hold_off_ns * 2 < HOLD_OFF_LAST_NS ? d->hold_off_ns * 2 : HOLD_OFF_LAST_NS;
-	if (counts.passed)
+	if (!TAILQ_EMPTY(&d->passed))
 		timer_arm(d->hold_off_timer, d->hold_off_ns);
 	else
 		d->hold_off_ns = 0;
@@ -489,9 +541,11 @@ static void hold_off_due(evutil_socket_t fd, short what, void *arg)
 
 int breaks_start(struct daemon *d)
 {
+	TAILQ_INIT(&d->passed);
 	d->core_timer = evtimer_new(d->base, core_due, d);
 	d->hold_off_timer = evtimer_new(d->base, hold_off_due, d);
-	if (!d->core_timer || !d->hold_off_timer)
+	d->drain_timer = evtimer_new(d->base, drain, d);
+	if (!d->core_timer || !d->hold_off_timer || !d->drain_timer)
 		return -ENOMEM;
 	if (!d->guard)
 		return 0;
@@ -511,4 +565,6 @@ void breaks_stop(struct daemon *d)
 		event_free(d->core_timer);
 	if (d->hold_off_timer)
 		event_free(d->hold_off_timer);
+	if (d->drain_timer)
+		event_free(d->drain_timer);
 }

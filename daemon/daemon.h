@@ -10,6 +10,7 @@
  *   grants.c    way 1 of design.md: from DLP_GRANT to its reply, and the second look
  *   breaks.c    way 2: attempts from the guard into the core, effects of the core out into the world
  *   mrs.c       which MRs depend on a session's leases
+ *   users.c     what one user's programs may take of what all share
  *   admin.c     requests of administrators and viewers
  *
  * The loop never waits: not for a client, a file system or a name service (worker.h has what can block).
@@ -20,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include <event2/event.h>
@@ -37,15 +39,25 @@
 struct session;
 struct file;
 struct op_note;
+TAILQ_HEAD(op_list, op_note);
 struct grant;
+struct user;
+
+enum user_good {
+	USER_SESSIONS,
+	USER_DESCRIPTORS,
+	USER_MR_PARTS,
+	USER_LEASE_STEPS, /* grants and releases: users.c */
+	USER_GOODS
+};
 
 struct pool {
 	const struct config_pool *config;
 	enum dlp_pool_state state;
 	enum dlp_label label;
 	uint64_t dev;
-	bool watched;	 /* by the guard */
-	uint64_t leases; /* files.c counts */
+	bool watched; /* by the guard */
+	uint64_t leases, counted_ns; /* admin.c: how many, and when that was counted */
 	char fstype[DLP_NAME_SIZE];
 	char reason[256]; /* why absent or refused */
 };
@@ -65,7 +77,9 @@ struct daemon {
 
 	struct session *sessions; /* hash by id */
 	uint32_t next_session;
-	unsigned sessions_count;
+	struct user *users;		       /* hash by uid */
+	uint32_t limits[USER_GOODS];	       /* for all together */
+	uint32_t taken[USER_GOODS];	       /* by all together */
 	int listen_fd;
 	struct event *listen_event;
 	struct event *accept_retry; /* after EMFILE */
@@ -74,6 +88,7 @@ struct daemon {
 	struct grant *grants; /* under way: until the reply, then until the second look */
 
 	struct op_note *notes; /* hash by cookie */
+	struct op_list passed; /* let through, not known to have finished; longest not looked at first */
 	uint64_t next_cookie;
 	struct event *guard_event;
 	struct event *core_timer;
@@ -81,7 +96,11 @@ struct daemon {
 	uint64_t hold_off_ns; /* until the next look; grows while nothing changes */
 	bool draining;	      /* no grants any more; ends when the last lease has */
 	bool settling;	      /* a worker job is under way */
+	struct event *drain_timer;
 	bool running_effects; /* run_effects() is on the stack */
+
+	unsigned complaints; /* warnings about clients since then */
+	uint64_t complaints_since_ns;
 
 	uint64_t started_ns;
 };
@@ -99,6 +118,25 @@ struct pool *pool_by_dev(struct daemon *d, uint64_t dev);
 struct pool *pool_by_path(struct daemon *d, uint64_t dev, const char *path);
 bool pool_any_directory(struct daemon *d, uint64_t dev);
 
+/* --- users.c ------------------------------------------------------------------------------------------ */
+
+struct user {
+	uint32_t uid;
+	uint32_t taken[USER_GOODS];
+	uint64_t recounted_ns;
+	UT_hash_handle hh;
+};
+
+void users_start(struct daemon *d); /* sets the limits */
+/* Finds or makes it; NULL: no memory. It lives until user_put() finds nothing taken: whoever took something and
+ * gave it back last calls that. */
+struct user *user_get(struct daemon *d, uint32_t uid);
+bool user_take(struct daemon *d, struct user *user, enum user_good good, uint32_t n);
+void user_give(struct daemon *d, struct user *user, enum user_good good, uint32_t n);
+void user_put(struct daemon *d, struct user *user);
+/* One more grant or release, which may make one more lease. */
+bool user_may_lease(struct daemon *d, struct user *user);
+
 /* --- files.c ------------------------------------------------------------------------------------------ */
 
 /* What the daemon keeps of a file while anything of the core's hangs on it. opath_fd keeps an unlinked file's
@@ -108,19 +146,21 @@ struct file {
 		uint64_t dev, ino;
 	} key;
 	int opath_fd;
+	struct user *user; /* whose account opath_fd is on: the first holder's */
 	struct pool *pool; /* NULL until a grant of a directory pool's file is settled */
 	bool armed;
 	UT_hash_handle hh;
 };
 
 struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino);
-/* Finds it or makes it from an open descriptor (which stays the caller's). NULL: errno. */
-struct file *file_get(struct daemon *d, int fd, uint64_t dev, uint64_t ino);
+/* Finds it or makes it from an open descriptor (which stays the caller's) of this user. NULL: a limit. */
+struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev, uint64_t ino);
 /* From the return on every attempt is seen; nothing to do for an advisory pool. 0 or -errno. */
 int file_arm(struct daemon *d, struct file *file, int fd);
 /* CORE_DISARM: nothing hangs on it any more. */
 void file_drop(struct daemon *d, uint64_t dev, uint64_t ino);
 void files_free(struct daemon *d);
+bool files_on(const struct daemon *d, uint64_t dev); /* is one of them on this device? */
 /* Its path now, into buffer of DLP_MAX_PATH; "?" if it cannot be told. Does not touch the file system. */
 const char *file_path(const struct file *file, char *buffer);
 
@@ -141,7 +181,8 @@ struct session {
 	uint32_t role; /* enum dlp_role; 0 before HELLO */
 	bool may_admin;
 	int32_t pid;
-	uint32_t uid, gid;
+	uint32_t uid;
+	struct user *user;
 	char comm[16];
 	int calls_fd;  /* -1 when hung up */
 	int events_fd; /* -1 before HELLO and when hung up */
@@ -151,7 +192,9 @@ struct session {
 	struct grant *grant;	   /* in progress: no further call is read meanwhile */
 	struct mr_context *contexts;
 	unsigned destroying; /* worker jobs under way */
-	bool destroy_failed;
+	bool killed; /* SESSION_FENCING: SIGKILL is out */
+	bool mrs_unknown; /* the report of an MR was lost: there may be one that we cannot destroy */
+	unsigned retries; /* of destroying MRs */
 	uint64_t maps_job; /* worker job: does it still map anything? 0: none */
 	struct daemon *daemon;
 	UT_hash_handle hh;
@@ -181,6 +224,8 @@ void sessions_tell_pools(struct daemon *d); /* DLP_EV_POOLS to everybody */
 void holder_hung_up(struct session *s); /* a channel ended, the process lives */
 void holder_died(struct session *s);	/* the pidfd said so */
 void holder_fence(struct session *s);	/* CORE_FENCE */
+/* A break concerns it, but it hung up: looks whether it has let go meanwhile. */
+void holder_look(struct session *s);
 
 /* --- mrs.c -------------------------------------------------------------------------------------------- */
 
@@ -190,7 +235,7 @@ void mr_del(struct session *s, uint32_t context, uint64_t id);
 unsigned mr_count(const struct session *s, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end);
 bool mr_any(const struct session *s);
 /* Submits worker jobs that destroy all of them; done(s) is called when the last has ended (from the loop, never
- * from within), s->destroy_failed tells whether one may still live (those stay listed). */
+ * from within). Those that may still live stay listed. */
 void mr_destroy_all(struct session *s, void (*done)(struct session *s));
 void mr_forget_all(struct session *s);
 
@@ -199,6 +244,9 @@ void mr_forget_all(struct session *s);
 void grant_request(struct session *s, const struct dlp_grant *m, int fd); /* takes over fd */
 void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket); /* CORE_CANCELLED */
 void grant_abandon(struct session *s);					   /* the session is going */
+/* The file's last lease has ended: no second look any more, which keeps the program's descriptor (and with it its
+ * flock, and its mount). */
+void grants_forget(struct daemon *d, uint64_t dev, uint64_t ino);
 void grants_stop(struct daemon *d);
 
 /* --- breaks.c ----------------------------------------------------------------------------------------- */
@@ -210,7 +258,8 @@ void breaks_stop(struct daemon *d);
 /* Carries out what the core decided, and sets its timer; after every call into the core that can decide. */
 void run_effects(struct daemon *d);
 /* A break without a breaker thread: by an administrator (session != 0: told by DLP_EV_DONE with *id when it
- * ends) or by the second look. lease != 0: only that one. break_time 0: now. 0 or -errno. */
+ * ends) or by the second look. lease != 0: only that one. break_time 0: now. 0, or -EBUSY: refused, since the end of
+ * a lease there cannot be proven; -ENOMEM, -ENOLCK. */
 int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, uint64_t lease,
 		uint32_t cause, uint64_t break_time_ns, struct session *admin, uint64_t *id, uint64_t *leases);
 /* Breaks every lease, grants none any more, and ends the loop when none is left. */

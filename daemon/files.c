@@ -19,21 +19,27 @@ struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino)
 	return file;
 }
 
-struct file *file_get(struct daemon *d, int fd, uint64_t dev, uint64_t ino)
+struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev, uint64_t ino)
 {
 	struct file *file = file_lookup(d, dev, ino);
 	char link[32];
 
 	if (file)
 		return file;
-	file = calloc(1, sizeof(*file));
-	if (!file)
+	if (!user_take(d, user, USER_DESCRIPTORS, 1))
 		return NULL;
+	file = calloc(1, sizeof(*file));
+	if (!file) {
+		user_give(d, user, USER_DESCRIPTORS, 1);
+		return NULL;
+	}
+	file->user = user;
 	file->key.dev = dev;
 	file->key.ino = ino;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	file->opath_fd = open(link, O_PATH | O_CLOEXEC);
 	if (file->opath_fd < 0) {
+		user_give(d, user, USER_DESCRIPTORS, 1);
 		free(file);
 		return NULL;
 	}
@@ -61,13 +67,16 @@ void file_drop(struct daemon *d, uint64_t dev, uint64_t ino)
 
 	if (!file)
 		return;
+	grants_forget(d, dev, ino);
 	if (file->armed) {
 		rc = d->guard->ops->disarm(d->guard, file->opath_fd, dev, ino);
 		/* A mark that stays costs time on that file and protects nothing more. */
 		if (rc < 0)
 			log_warning("%s: cannot disarm: %s", file_path(file, path), strerror(-rc));
 	}
-	closer_close(file->opath_fd);
+	closer_close(file->opath_fd, 0); /* may free an unlinked file's blocks */
+	user_give(d, file->user, USER_DESCRIPTORS, 1);
+	user_put(d, file->user);
 	HASH_DEL(d->files, file);
 	free(file);
 }
@@ -78,6 +87,15 @@ void files_free(struct daemon *d)
 
 	HASH_ITER(hh, d->files, file, next)
 		file_drop(d, file->key.dev, file->key.ino);
+}
+
+bool files_on(const struct daemon *d, uint64_t dev)
+{
+	for (const struct file *file = d->files; file; file = file->hh.next) {
+		if (file->key.dev == dev)
+			return true;
+	}
+	return false;
 }
 
 const char *file_path(const struct file *file, char *buffer)

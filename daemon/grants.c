@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,24 +24,26 @@
 #define LOOK_LIMIT_NS (1 * NS_PER_S)
 #define SECOND_LOOK_NS (100 * NS_PER_MS)
 #define SECOND_LOOK_TRIES 5
+#define SECOND_LOOK_LAST_NS (10 * NS_PER_S)
 #define CAP_LEASE_BIT 28 /* include/uapi/linux/capability.h */
 
-/* A request until its reply, then the same range until the second look. Owned by the worker job or timer that is
- * under way for it. */
+/* A request until its reply, then the same range until the second look. Until the reply it is its session's, and
+ * ends with it or by CORE_CANCELLED; then it is owned by the worker job or timer that is under way for it. */
 struct grant {
 	struct daemon *daemon;
 	struct grant *next; /* all of them, for the end of the daemon */
 	struct grant **link;
-	struct session *session; /* NULL once replied, or when the session has gone */
+	struct session *session; /* NULL once replied */
 	struct dlp_head request;
 	uint64_t ticket;
 	uint64_t dev, ino, start, end;
 	bool require_dax, reopen_ok;
-	uint32_t user; /* for the workers' limits; 0: root, unlimited */
+	struct user *user; /* fd is on its account */
 	int fd;
 	uint64_t job;
 	struct event *timer;
 	unsigned tries;
+	bool busy; /* its callback is on the stack, and frees it */
 };
 
 static void grant_free(struct grant *g)
@@ -52,7 +55,9 @@ static void grant_free(struct grant *g)
 		workers_cancel(g->daemon->workers, g->job);
 	if (g->timer)
 		event_free(g->timer);
-	closer_close(g->fd);
+	closer_close(g->fd, g->user->uid);
+	user_give(g->daemon, g->user, USER_DESCRIPTORS, 1);
+	user_put(g->daemon, g->user);
 	free(g);
 }
 
@@ -72,11 +77,12 @@ static uint32_t reason_of(int error, bool two_file)
 
 /* --- who may (C4) ---------------------------------------------------------------------------------------- */
 
-/* CAP_LEASE in our user namespace. The pidfd is older than the look, and the process lived after it: so
+/* CAP_LEASE in our user namespace. The pidfd is older than the look, and the process lives after it: so
  * what was read was its own. */
 static bool has_cap_lease(const struct session *s)
 {
 	struct stat theirs, ours;
+	struct pollfd alive = {.fd = s->pidfd, .events = POLLIN};
 	char path[48], line[256];
 	unsigned long long caps = 0;
 	FILE *status;
@@ -94,7 +100,7 @@ static bool has_cap_lease(const struct session *s)
 	}
 	if (fclose(status) != 0)
 		return false;
-	return (caps >> CAP_LEASE_BIT & 1) && s->state == SESSION_LIVE;
+	return (caps >> CAP_LEASE_BIT & 1) && poll(&alive, 1, 0) == 0;
 }
 
 static uint32_t may_lease(const struct session *s, const struct stat *st, int fd, uint32_t flags)
@@ -141,26 +147,54 @@ static bool revoke_wrong(struct grant *g, uint64_t offset, const char *why)
 	return false;
 }
 
+/* Nothing was seen: somebody holds the inode's lock, or there was no worker. Other clients can bring that about, and
+ * none may end another's lease: so the lease stands, and it is looked at until there is an answer. */
+static bool is_no_answer(const struct worker_result *result)
+{
+	if (result->refusal.reason)
+		return result->refusal.reason == DLP_REASON_BARRIER;
+	switch (-result->error) {
+	case ETIMEDOUT:
+	case EAGAIN:
+	case EIO:
+	case ENOMEM:
+	case EMFILE:
+		return true;
+	}
+	return false;
+}
+
+static void look_later(struct grant *g)
+{
+	timer_arm(g->timer, g->tries < SECOND_LOOK_TRIES ? SECOND_LOOK_NS << g->tries : SECOND_LOOK_LAST_NS);
+	g->tries++;
+}
+
 static void looked_again(void *arg, const struct worker_result *result)
 {
 	struct grant *g = arg;
+	const struct file *file = file_lookup(g->daemon, g->dev, g->ino);
 	uint32_t reason = result->refusal.reason;
+	const char *why = reason ? dlp_reason_text(reason) : strerror(-result->error);
+	char path[DLP_MAX_PATH];
 	bool again = false;
 
 	g->job = 0;
+	g->busy = true;
 	log_debug("second look at [%llu, %llu): %s", (unsigned long long)g->start, (unsigned long long)g->end,
 		  result->error ? strerror(-result->error) : "as granted");
-	if (result->error && file_lookup(g->daemon, g->dev, g->ino)) {
-		/* Not an answer: somebody holds the inode's lock, or there was no worker. */
-		if (!reason)
-			again = g->tries < SECOND_LOOK_TRIES;
-		if (!again)
-			again = revoke_wrong(g, result->refusal.offset,
-					     reason ? dlp_reason_text(reason) : strerror(-result->error)) &&
-				g->tries < SECOND_LOOK_TRIES;
+	if (result->error && file && is_no_answer(result)) {
+		again = true;
+		if (g->tries == SECOND_LOOK_TRIES)
+			log_warning("%s: [%llu, %llu): the second look has no answer yet (%s): the lease stands",
+				    file_path(file, path), (unsigned long long)g->start, (unsigned long long)g->end,
+				    why);
+	} else if (result->error && file) {
+		again = revoke_wrong(g, result->refusal.offset, why) && g->tries < SECOND_LOOK_TRIES;
 	}
-	if (again)
-		timer_arm(g->timer, SECOND_LOOK_NS << g->tries++);
+	g->busy = false;
+	if (again && file_lookup(g->daemon, g->dev, g->ino))
+		look_later(g);
 	else
 		grant_free(g);
 }
@@ -173,7 +207,7 @@ static int submit_look(struct grant *g, worker_done *done)
 		.end = g->end,
 		.require_dax = g->require_dax,
 		.reopen_ok = g->reopen_ok,
-		.user = g->user,
+		.user = g->user->uid,
 	};
 
 	return workers_submit(g->daemon->workers, &job, g->fd, g->dev ^ (g->ino << 8), LOOK_LIMIT_NS, done, g,
@@ -231,37 +265,51 @@ static void looked(void *arg, const struct worker_result *result)
 {
 	struct grant *g = arg;
 	struct daemon *d = g->daemon;
-	struct file *file = file_lookup(d, g->dev, g->ino);
+	struct session *s = g->session;
 	uint32_t reason = result->refusal.reason;
+	struct file *file;
 	uint64_t epoch = 0;
 	int rc;
 
 	g->job = 0;
+	/* What the guard stopped or let through before now is in the core before the lease is. The grant can lose
+	 * against one of those: then it is answered, and gone. */
+	guard_drain(d);
+	if (s->grant != g)
+		return;
+	g->busy = true;
+	file = file_lookup(d, g->dev, g->ino);
 	if (result->error && !reason)
 		reason = DLP_REASON_BARRIER;
 	if (!reason && !file)
 		reason = DLP_REASON_BREAKING;
 	if (!reason)
 		reason = settle_pool(d, file, result);
-	/* What the guard stopped or let through before now is in the core before the lease is. */
-	guard_drain(d);
-	if (!g->session) {
-		grant_free(g); /* it lost against one of those, and is answered */
-		return;
-	}
 	rc = core_grant_end(d->core, now_ns(), g->ticket, !reason, &epoch);
 	if (!reason && rc < 0)
 		reason = reason_of(rc, false);
 	if (reason)
-		refuse(g->session, &g->request, reason, result->refusal.offset);
+		refuse(s, &g->request, reason, result->refusal.offset);
 	else
 		reply_granted(g, file, epoch);
 	detach_session(g);
 	run_effects(d);
-	if (reason)
+	g->busy = false;
+	if (reason || !file_lookup(d, g->dev, g->ino))
 		grant_free(g);
 	else
 		timer_arm(g->timer, SECOND_LOOK_NS);
+}
+
+void grants_forget(struct daemon *d, uint64_t dev, uint64_t ino)
+{
+	struct grant *g, *next;
+
+	for (g = d->grants; g; g = next) {
+		next = g->next;
+		if (g->dev == dev && g->ino == ino && !g->session && !g->busy)
+			grant_free(g);
+	}
 }
 
 void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket)
@@ -303,14 +351,16 @@ static struct grant *grant_new(struct session *s, const struct dlp_grant *m, int
 	if (!g)
 		return NULL;
 	g->timer = evtimer_new(s->daemon->base, look_again, g);
-	if (!g->timer) {
+	if (!g->timer || !user_take(s->daemon, s->user, USER_DESCRIPTORS, 1)) {
+		if (g->timer)
+			event_free(g->timer);
 		free(g);
 		return NULL;
 	}
 	g->daemon = s->daemon;
 	g->session = s;
 	g->request = m->head;
-	g->user = s->uid;
+	g->user = s->user;
 	g->dev = st->st_dev;
 	g->ino = st->st_ino;
 	g->start = m->start & ~(page - 1);
@@ -331,7 +381,6 @@ static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 	bool two_file = false;
 	int rc;
 
-	guard_drain(d);
 	hold_off_look(d, g->dev, g->ino, g->start, g->end);
 	rc = core_grant_begin(d->core, now_ns(), g->dev, g->ino, g->start, g->end, g->session->id, g->session->pid,
 			      flags, &g->ticket, &two_file);
@@ -377,10 +426,13 @@ static uint32_t admit(struct session *s, const struct dlp_grant *m, int fd, stru
 	reason = may_lease(s, st, fd, m->flags);
 	if (reason)
 		return reason;
-	*file = file_get(d, fd, st->st_dev, st->st_ino);
+	if (!user_may_lease(d, s->user))
+		return DLP_REASON_LIMIT;
+	*file = file_get(d, s->user, fd, st->st_dev, st->st_ino);
 	if (!*file)
 		return DLP_REASON_LIMIT;
-	if (!(*file)->pool)
+	/* Of a directory pool's file only the path tells, later. */
+	if (pool)
 		(*file)->pool = pool;
 	return 0;
 }
@@ -391,8 +443,11 @@ void grant_request(struct session *s, const struct dlp_grant *m, int fd)
 	struct file *file = NULL;
 	struct grant *g = NULL;
 	struct stat st;
-	uint32_t reason = admit(s, m, fd, &st, &file);
+	uint32_t reason;
 
+	/* First of all: it can end leases, and with its last lease a file's record goes. */
+	guard_drain(d);
+	reason = admit(s, m, fd, &st, &file);
 	if (!reason) {
 		g = grant_new(s, m, fd, &st);
 		reason = g ? 0 : DLP_REASON_LIMIT;
@@ -410,7 +465,7 @@ void grant_request(struct session *s, const struct dlp_grant *m, int fd)
 		if (g)
 			grant_free(g);
 		else
-			closer_close(fd);
+			closer_close(fd, s->uid);
 		if (file && !core_file_busy(d->core, file->key.dev, file->key.ino))
 			file_drop(d, file->key.dev, file->key.ino);
 	}

@@ -19,8 +19,10 @@
 
 #define MAPS_LIMIT_NS (1 * NS_PER_S)
 #define RETRY_NS (1 * NS_PER_S)
+#define RETRY_LAST_NS (60 * NS_PER_S)
 
 static void settle_end(struct session *s);
+static void kill_it(struct session *s);
 
 /* Nothing of it is left: its leases end, and it is forgotten. */
 static void end(struct session *s)
@@ -39,27 +41,44 @@ static void try_again(evutil_socket_t fd, short what, void *arg)
 	settle_end(arg);
 }
 
-/* The MRs of a dead or silent session have been dealt with, as far as that was possible. */
-static void mrs_destroyed(struct session *s)
+static void try_later(struct session *s)
 {
-	if (s->state == SESSION_DETACHED) {
-		if (!s->destroy_failed)
-			end(s);
-		return;
-	}
-	if (s->state != SESSION_DEAD)
-		return;
-	if (!mr_any(s)) {
-		end(s);
-		return;
-	}
-	log_error("pid %d (%s) is dead, but MRs of it may still live: its leases stand and breakers are refused; "
-		  "ends when whoever inherited its RDMA device's descriptor closes it",
-		  s->pid, s->comm);
+	uint64_t delay_ns = s->retries < 6 ? RETRY_NS << s->retries : RETRY_LAST_NS;
+
+	s->retries++;
 	if (!s->retry_timer)
 		s->retry_timer = evtimer_new(s->daemon->base, try_again, s);
 	if (s->retry_timer)
-		timer_arm(s->retry_timer, RETRY_NS);
+		timer_arm(s->retry_timer, delay_ns);
+}
+
+/* The MRs of a session that is going have been dealt with, as far as that was possible. */
+static void mrs_destroyed(struct session *s)
+{
+	switch (s->state) {
+	case SESSION_LIVE:
+		return;
+	case SESSION_DETACHED:
+	case SESSION_DEAD:
+		if (!mr_any(s)) {
+			end(s);
+			return;
+		}
+		if (s->retries == 0)
+			log_error("pid %d (%s) %s, but MRs of it may still live: its leases stand, and breakers are "
+				  "refused in the end",
+				  s->pid, s->comm, s->state == SESSION_DEAD ? "is dead" : "has hung up");
+		try_later(s);
+		return;
+	case SESSION_FENCING:
+		if (s->killed) /* holder_died() goes on with it */
+			return;
+		if (mr_any(s))
+			kill_it(s); /* it may be the only one that keeps them */
+		else
+			end(s);
+		return;
+	}
 }
 
 /* Destroys what is left of its MRs; mrs_destroyed() goes on, at once if there are none. */
@@ -75,6 +94,7 @@ static void settle_end(struct session *s)
 void holder_died(struct session *s)
 {
 	s->state = SESSION_DEAD;
+	s->retries = 0;
 	grant_abandon(s);
 	session_drain_reports(s);
 	session_close_channels(s);
@@ -83,12 +103,11 @@ void holder_died(struct session *s)
 
 /* --- hang-up of a living process ------------------------------------------------------------------------- */
 
-static void kill_it(struct session *s);
-
 static void maps_known(void *arg, const struct worker_result *result)
 {
 	struct session *s = arg;
-	bool mapped = result->error || result->mapped;
+	/* An MR that was not reported is nowhere to be seen: then only its death will do. */
+	bool mapped = result->error || result->mapped || s->mrs_unknown;
 
 	s->maps_job = 0;
 	if (s->state == SESSION_FENCING && mapped) {
@@ -98,7 +117,6 @@ static void maps_known(void *arg, const struct worker_result *result)
 			    "it will be killed if they are broken and it is still there",
 			    s->pid, s->comm);
 	} else if (s->state == SESSION_FENCING || s->state == SESSION_DETACHED) {
-		s->state = SESSION_DETACHED;
 		settle_end(s);
 	}
 }
@@ -127,6 +145,12 @@ static int ask_maps(struct session *s)
 			      &s->maps_job);
 }
 
+void holder_look(struct session *s)
+{
+	if (s->state == SESSION_DETACHED && !s->maps_job && !s->destroying)
+		ask_maps(s); /* if that cannot be had, the fence is still there */
+}
+
 void holder_hung_up(struct session *s)
 {
 	int rc;
@@ -136,7 +160,7 @@ void holder_hung_up(struct session *s)
 	session_close_channels(s);
 	if (s->state != SESSION_LIVE)
 		return;
-	if (!core_session_holds(s->daemon->core, s->id) && !mr_any(s)) {
+	if (!core_session_holds(s->daemon->core, s->id) && !mr_any(s)) { /* nothing that could reach a block */
 		end(s);
 		return;
 	}
@@ -151,6 +175,7 @@ void holder_hung_up(struct session *s)
 
 static void kill_it(struct session *s)
 {
+	s->killed = true;
 	log_about(LOG_WARNING,
 		  &(struct log_subject){.pid = s->pid, .session = s->id, .cause = "no answer to a revocation"},
 		  "pid %d (%s) did not give up its lease in time: destroying its MRs and killing it", s->pid, s->comm);
@@ -170,6 +195,8 @@ void holder_fence(struct session *s)
 	if (s->state == SESSION_DEAD || s->state == SESSION_FENCING)
 		return;
 	s->state = SESSION_FENCING;
+	if (s->retry_timer)
+		event_del(s->retry_timer); /* of the hang-up: the fence has its own pace */
 	session_drain_reports(s);
 	/* One that hung up may have let go of everything since: then there is nothing to kill it for. */
 	if (detached && (s->maps_job || ask_maps(s) == 0))

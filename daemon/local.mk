@@ -20,6 +20,7 @@ daxleased_SOURCES = \
 	daemon/mrs.c \
 	daemon/pools.c \
 	daemon/sessions.c \
+	daemon/users.c \
 	daemon/uverbs.c \
 	daemon/uverbs.h \
 	daemon/worker.c \

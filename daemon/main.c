@@ -144,6 +144,15 @@ static void stop(evutil_socket_t signal, short what, void *arg)
 	breaks_drain(d);
 }
 
+/* A terminal that is closed must not be the end of the guard. */
+static void hang_up(evutil_socket_t signal, short what, void *arg)
+{
+	(void)signal;
+	(void)what;
+	(void)arg;
+	log_notice("SIGHUP: the configuration is read at start only; nothing done");
+}
+
 static void worker_started(void *arg, int32_t pid, bool on)
 {
 	struct daemon *d = arg;
@@ -180,6 +189,7 @@ static int start(struct daemon *d, const struct options *o)
 	d->workers = workers_new(d->base, WORKERS_MAX, worker_started, d);
 	if (!d->workers)
 		return -errno;
+	users_start(d);
 	rc = breaks_start(d);
 	if (rc == 0)
 		rc = pools_start(d);
@@ -212,12 +222,16 @@ static void shut_down(struct daemon *d)
 
 static int run(struct daemon *d, const struct options *o)
 {
-	static const int ends[] = {SIGTERM, SIGINT};
-	struct event *signals[sizeof(ends) / sizeof(ends[0])] = {NULL};
+	static const struct {
+		int number;
+		event_callback_fn handler;
+	} handled[] = {{SIGTERM, stop}, {SIGINT, stop}, {SIGHUP, hang_up}};
+	enum { HANDLED = sizeof(handled) / sizeof(handled[0]) };
+	struct event *signals[HANDLED] = {NULL};
 	int rc = start(d, o);
 
-	for (size_t i = 0; rc == 0 && i < sizeof(ends) / sizeof(ends[0]); i++) {
-		signals[i] = evsignal_new(d->base, ends[i], stop, d);
+	for (size_t i = 0; rc == 0 && i < HANDLED; i++) {
+		signals[i] = evsignal_new(d->base, handled[i].number, handled[i].handler, d);
 		if (!signals[i] || event_add(signals[i], NULL) < 0)
 			rc = -ENOMEM;
 	}
@@ -229,7 +243,7 @@ static int run(struct daemon *d, const struct options *o)
 		event_base_dispatch(d->base);
 		log_notice("ended");
 	}
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+	for (size_t i = 0; i < HANDLED; i++) {
 		if (signals[i])
 			event_free(signals[i]);
 	}

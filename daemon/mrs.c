@@ -5,16 +5,17 @@
  * believe handles blindly: a worker compares lkey, rkey and length first (daemon/uverbs.c).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 
-#define MRS_MAX (1u << 20) /* of one session */
-#define CONTEXTS_MAX 64	   /* of one session: each costs us a descriptor */
+#define CONTEXTS_MAX 64 /* of one session: each costs us a descriptor */
 #define DESTROY_LIMIT_NS (2 * NS_PER_S)
 
 /* What an MR covers of one file. */
@@ -46,13 +47,35 @@ static struct mr_context *context_find(const struct session *s, uint32_t number)
 	return context;
 }
 
-static void mr_free(struct mr_context *context, struct mr *mr)
+static struct mr_part *part_new(struct session *s, const struct dlp_mr *m)
+{
+	struct mr_part *part;
+
+	if (!user_take(s->daemon, s->user, USER_MR_PARTS, 1))
+		return NULL;
+	part = malloc(sizeof(*part));
+	if (part)
+		*part = (struct mr_part){.dev = m->dev, .ino = m->ino, .start = m->start, .end = m->end};
+	else
+		user_give(s->daemon, s->user, USER_MR_PARTS, 1);
+	return part;
+}
+
+static void part_free(struct session *s, struct mr_part *part)
+{
+	if (!part)
+		return;
+	user_give(s->daemon, s->user, USER_MR_PARTS, 1);
+	free(part);
+}
+
+static void mr_free(struct session *s, struct mr_context *context, struct mr *mr)
 {
 	HASH_DEL(context->mrs, mr);
 	while (mr->parts) {
 		struct mr_part *next = mr->parts->next;
 
-		free(mr->parts);
+		part_free(s, mr->parts);
 		mr->parts = next;
 	}
 	free(mr);
@@ -63,11 +86,23 @@ static void context_free(struct session *s, struct mr_context *context)
 	struct mr *mr, *next;
 
 	HASH_ITER(hh, context->mrs, mr, next)
-		mr_free(context, mr);
+		mr_free(s, context, mr);
 	HASH_DEL(s->contexts, context);
 	/* The last copy may be ours: a worker that destroys has one too, and is then the one that waits. */
-	closer_close(context->uverbs_fd);
+	closer_close(context->uverbs_fd, s->uid);
+	user_give(s->daemon, s->user, USER_DESCRIPTORS, 1);
 	free(context);
+}
+
+/* An open device. Anything else could keep a worker busy for its whole time (a FUSE server's file), and breakers
+ * wait for these workers. Whether it is the right device is for the worker to see. */
+static bool is_device(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct statx stx;
+
+	return flags >= 0 && !(flags & O_PATH) &&
+	       statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) == 0 && S_ISCHR(stx.stx_mode);
 }
 
 static int context_new(struct session *s, uint32_t number, int fd, struct mr_context **out)
@@ -76,13 +111,18 @@ static int context_new(struct session *s, uint32_t number, int fd, struct mr_con
 
 	if (fd < 0)
 		return -EBADMSG;
-	if (HASH_COUNT(s->contexts) >= CONTEXTS_MAX) {
-		closer_close(fd);
+	if (!is_device(fd)) {
+		closer_close(fd, s->uid);
+		return -ENOTTY;
+	}
+	if (HASH_COUNT(s->contexts) >= CONTEXTS_MAX || !user_take(s->daemon, s->user, USER_DESCRIPTORS, 1)) {
+		closer_close(fd, s->uid);
 		return -EMFILE;
 	}
 	context = calloc(1, sizeof(*context));
 	if (!context) {
-		closer_close(fd);
+		user_give(s->daemon, s->user, USER_DESCRIPTORS, 1);
+		closer_close(fd, s->uid);
 		return -ENOMEM;
 	}
 	context->number = number;
@@ -99,8 +139,6 @@ static struct mr *mr_get(struct mr_context *context, const struct dlp_mr *m)
 	HASH_FIND(hh, context->mrs, &m->id, sizeof(m->id), mr);
 	if (mr)
 		return mr;
-	if (HASH_COUNT(context->mrs) >= MRS_MAX)
-		return NULL;
 	mr = calloc(1, sizeof(*mr));
 	if (!mr)
 		return NULL;
@@ -121,22 +159,20 @@ int mr_add(struct session *s, const struct dlp_mr *m, int fd)
 	int rc;
 
 	if (context)
-		closer_close(fd);
+		closer_close(fd, s->uid);
 	if (!context) {
 		rc = context_new(s, m->context, fd, &context);
 		if (rc < 0)
 			return rc;
 	}
-	part = calloc(1, sizeof(*part));
+	part = part_new(s, m);
 	mr = part ? mr_get(context, m) : NULL;
 	if (!mr) {
-		free(part);
+		part_free(s, part);
+		if (!context->mrs)
+			context_free(s, context);
 		return -ENOMEM;
 	}
-	part->dev = m->dev;
-	part->ino = m->ino;
-	part->start = m->start;
-	part->end = m->end;
 	part->next = mr->parts;
 	mr->parts = part;
 	return 0;
@@ -151,19 +187,9 @@ void mr_del(struct session *s, uint32_t number, uint64_t id)
 		HASH_FIND(hh, context->mrs, &id, sizeof(id), mr);
 	if (!mr)
 		return;
-	mr_free(context, mr);
+	mr_free(s, context, mr);
 	if (!context->mrs)
 		context_free(s, context);
-}
-
-static bool mr_known(const struct session *s, uint32_t number, uint64_t id)
-{
-	const struct mr_context *context = context_find(s, number);
-	struct mr *mr = NULL;
-
-	if (context)
-		HASH_FIND(hh, context->mrs, &id, sizeof(id), mr);
-	return mr != NULL;
 }
 
 static bool mr_touches(const struct mr *mr, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
@@ -219,10 +245,8 @@ static void destroyed(void *arg, const struct worker_result *result)
 	for (unsigned i = 0; s && i < job->items; i++) {
 		if (!result->error && !(result->failed & (1ull << i)))
 			mr_del(s, job->context, job->ids[i]);
-		else if (mr_known(s, job->context, job->ids[i])) /* its end was not reported meanwhile */
-			s->destroy_failed = true;
 	}
-	if (s && result->error)
+	if (s && result->error && s->retries == 0)
 		log_error("pid %d (%s): its MRs could not be destroyed: %s", s->pid, s->comm,
 			  strerror(-result->error));
 	free(job);
@@ -242,8 +266,8 @@ static void submit(struct session *s, const struct mr_context *context, const st
 		s->destroying++;
 		return;
 	}
-	log_error("pid %d (%s): its MRs cannot be destroyed: %s", s->pid, s->comm, strerror(-rc));
-	s->destroy_failed = true;
+	if (s->retries == 0)
+		log_error("pid %d (%s): its MRs cannot be destroyed: %s", s->pid, s->comm, strerror(-rc));
 	free(job);
 }
 
@@ -255,10 +279,8 @@ static void destroy_context(struct session *s, const struct mr_context *context,
 		struct worker_job work = {.kind = WORKER_DESTROY};
 		struct destroy *job = calloc(1, sizeof(*job));
 
-		if (!job) {
-			s->destroy_failed = true;
-			return;
-		}
+		if (!job)
+			return; /* they stay listed */
 		job->daemon = s->daemon;
 		job->session = s->id;
 		job->context = context->number;
@@ -277,7 +299,6 @@ static void destroy_context(struct session *s, const struct mr_context *context,
 
 void mr_destroy_all(struct session *s, void (*done)(struct session *s))
 {
-	s->destroy_failed = false;
 	for (const struct mr_context *c = s->contexts; c; c = c->hh.next)
 		destroy_context(s, c, done);
 }

@@ -74,6 +74,15 @@ static enum dlp_pool_state watch(struct daemon *d, struct pool *pool, int path_f
 	return DLP_POOL_READY;
 }
 
+/* The pool's file system is not (or not safely) there any more. As long as a file on it is leased it is: unmounted
+ * lazily, or mounted elsewhere too. Then the guard stands until each of those files is disarmed. */
+static void unwatch(struct daemon *d, struct pool *pool)
+{
+	if (pool->watched && !files_on(d, pool->dev))
+		d->guard->ops->unwatch(d->guard, -1, pool->dev);
+	pool->watched = false;
+}
+
 static enum dlp_pool_state look(struct daemon *d, struct pool *pool)
 {
 	const struct config_pool *c = pool->config;
@@ -95,10 +104,8 @@ static enum dlp_pool_state look(struct daemon *d, struct pool *pool)
 			close(fd);
 		return DLP_POOL_ABSENT;
 	}
-	if (pool->watched && pool->dev != st.st_dev) {
-		d->guard->ops->unwatch(d->guard, -1, pool->dev);
-		pool->watched = false;
-	}
+	if (pool->dev != st.st_dev)
+		unwatch(d, pool);
 	pool->dev = st.st_dev;
 	memcpy(pool->fstype, mount.fstype, sizeof(pool->fstype));
 	if (c->type == DLP_POOL_DIRECTORY) {
@@ -122,10 +129,8 @@ static bool look_at_all(struct daemon *d)
 		uint64_t dev = pool->dev;
 
 		pool->state = look(d, pool);
-		if (pool->state != DLP_POOL_READY && pool->watched) {
-			d->guard->ops->unwatch(d->guard, -1, pool->dev);
-			pool->watched = false;
-		}
+		if (pool->state != DLP_POOL_READY)
+			unwatch(d, pool);
 		if (pool->state == DLP_POOL_ABSENT)
 			pool->dev = 0;
 		if (pool->state == before && pool->dev == dev)

@@ -21,12 +21,29 @@
 #endif
 
 #define LISTEN_BACKLOG 256
-#define SESSIONS_MAX 16384
+#define SESSION_DESCRIPTORS 3 /* calls, events, pidfd */
 #define ACCEPT_RETRY_NS (100 * NS_PER_MS)
 #define CALLS_PER_TURN 16 /* then others have theirs: no client keeps the loop to itself */
+#define WARNINGS_PER_S 20 /* of what clients can bring about as often as they like */
 
 static void calls_ready(evutil_socket_t fd, short what, void *arg);
 static void events_ready(evutil_socket_t fd, short what, void *arg);
+
+/* Whether what a client did may be logged once more now. Otherwise one that does it again and again would leave no
+ * room in the journal for anything else. */
+static bool may_complain(struct daemon *d)
+{
+	uint64_t now = now_ns();
+
+	if (now - d->complaints_since_ns >= NS_PER_S) {
+		if (d->complaints > WARNINGS_PER_S)
+			log_warning("%u more warnings about clients in a second were left out",
+				    d->complaints - WARNINGS_PER_S);
+		d->complaints_since_ns = now;
+		d->complaints = 0;
+	}
+	return d->complaints++ < WARNINGS_PER_S;
+}
 
 /* --- sending ------------------------------------------------------------------------------------------ */
 
@@ -42,7 +59,7 @@ void session_reply(struct session *s, const struct dlp_head *request, struct dlp
 	if (s->calls_fd < 0)
 		return;
 	rc = dlp_send(s->calls_fd, reply, size, fd, MSG_DONTWAIT);
-	if (rc < 0 && rc != -EPIPE)
+	if (rc < 0 && rc != -EPIPE && may_complain(s->daemon))
 		log_warning("pid %d (%s): reply not taken: %s; hanging up", s->pid, s->comm, strerror(-rc));
 	/* The hang-up is handled when the loop sees it: callers still use s. */
 	if (rc < 0)
@@ -79,20 +96,27 @@ struct session *session_find(struct daemon *d, uint32_t id)
 	return s;
 }
 
-static void close_fd(int *fd, struct event **event)
+static void end_event(struct event **event)
 {
 	if (*event)
 		event_free(*event);
 	*event = NULL;
+}
+
+/* What the client had sent and nobody has read goes with the socket, descriptors too: not in the loop. */
+static void close_channel(struct session *s, int *fd, struct event **event)
+{
+	end_event(event);
 	if (*fd >= 0)
-		close(*fd);
+		shutdown(*fd, SHUT_RDWR);
+	closer_close(*fd, s->uid);
 	*fd = -1;
 }
 
 void session_close_channels(struct session *s)
 {
-	close_fd(&s->calls_fd, &s->calls_event);
-	close_fd(&s->events_fd, &s->events_event);
+	close_channel(s, &s->calls_fd, &s->calls_event);
+	close_channel(s, &s->events_fd, &s->events_event);
 }
 
 void session_free(struct session *s)
@@ -102,13 +126,18 @@ void session_free(struct session *s)
 	grant_abandon(s);
 	mr_forget_all(s);
 	session_close_channels(s);
-	close_fd(&s->pidfd, &s->pid_event);
-	if (s->retry_timer)
-		event_free(s->retry_timer);
+	end_event(&s->pid_event);
+	if (s->pidfd >= 0)
+		close(s->pidfd);
+	end_event(&s->retry_timer);
 	if (s->maps_job)
 		workers_cancel(d->workers, s->maps_job);
 	HASH_DEL(d->sessions, s);
-	d->sessions_count--;
+	if (s->user) {
+		user_give(d, s->user, USER_SESSIONS, 1);
+		user_give(d, s->user, USER_DESCRIPTORS, SESSION_DESCRIPTORS);
+		user_put(d, s->user);
+	}
 	free(s);
 }
 
@@ -154,7 +183,8 @@ static int peer_pidfd(int fd, pid_t pid)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
 		return pidfd;
-	return (int)syscall(SYS_pidfd_open, pid, 0);
+	/* Only where there is none: of one that has ended already the number may be another's. */
+	return errno == ENOPROTOOPT ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 
 static void pid_ended(evutil_socket_t fd, short what, void *arg)
@@ -164,11 +194,31 @@ static void pid_ended(evutil_socket_t fd, short what, void *arg)
 	holder_died(arg);
 }
 
+/* 0, or -EUSERS: it has its share, or none is left. */
+static int take_account(struct session *s)
+{
+	struct daemon *d = s->daemon;
+	struct user *user = user_get(d, s->uid);
+
+	if (!user)
+		return -ENOMEM;
+	if (!closer_is_behind(s->uid) && user_take(d, user, USER_SESSIONS, 1)) {
+		if (user_take(d, user, USER_DESCRIPTORS, SESSION_DESCRIPTORS)) {
+			s->user = user;
+			return 0;
+		}
+		user_give(d, user, USER_SESSIONS, 1);
+	}
+	user_put(d, user);
+	return -EUSERS;
+}
+
 int session_new(struct daemon *d, int fd)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	struct ucred cred;
 	socklen_t size = sizeof(cred);
+	int rc;
 
 	if (!s) {
 		close(fd);
@@ -182,14 +232,17 @@ int session_new(struct daemon *d, int fd)
 		s->id = ++d->next_session;
 	} while (s->id == 0 || session_find(d, s->id));
 	HASH_ADD(hh, d->sessions, id, sizeof(s->id), s);
-	d->sessions_count++;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 || cred.pid <= 0) {
 		session_free(s);
 		return -EACCES;
 	}
 	s->pid = cred.pid;
 	s->uid = cred.uid;
-	s->gid = cred.gid;
+	rc = take_account(s);
+	if (rc < 0) {
+		session_free(s);
+		return rc;
+	}
 	s->may_admin = is_admin(d, fd, &cred);
 	s->pidfd = peer_pidfd(fd, cred.pid);
 	if (s->pidfd < 0) {
@@ -231,13 +284,8 @@ static void accept_ready(evutil_socket_t listen_fd, short what, void *arg)
 		}
 		return;
 	}
-	if (d->sessions_count >= SESSIONS_MAX) {
-		log_warning("more than %d connections: one refused", SESSIONS_MAX);
-		close(fd);
-		return;
-	}
 	rc = session_new(d, fd);
-	if (rc < 0)
+	if (rc < 0 && may_complain(d))
 		log_warning("connection refused: %s", strerror(-rc));
 }
 
@@ -317,12 +365,22 @@ static void hello(struct session *s, const struct dlp_hello *m)
 
 static void release(struct session *s, const struct dlp_range *m)
 {
-	int rc = core_release(s->daemon->core, now_ns(), s->id, m->dev, m->ino, m->start, m->end);
+	int rc = -EUSERS;
 
+	if (user_may_lease(s->daemon, s->user))
+		rc = core_release(s->daemon->core, now_ns(), s->id, m->dev, m->ino, m->start, m->end);
 	/* Not released: it stays as a lease that nobody uses, and is broken like any other. */
-	if (rc < 0)
+	if (rc < 0 && may_complain(s->daemon))
 		log_error("pid %d (%s): release not recorded: %s", s->pid, s->comm, strerror(-rc));
 	run_effects(s->daemon);
+}
+
+/* There may be an MR that we could not destroy: its leases end with its process only. */
+static void mr_report_lost(struct session *s, int error)
+{
+	s->mrs_unknown = true;
+	if (may_complain(s->daemon))
+		log_error("pid %d (%s): report of an MR lost: %s; hanging up", s->pid, s->comm, strerror(-error));
 }
 
 static void mr_report(struct session *s, const struct dlp_mr *m, int fd)
@@ -331,9 +389,9 @@ static void mr_report(struct session *s, const struct dlp_mr *m, int fd)
 
 	if (rc == 0)
 		return;
-	/* We could not destroy that MR: whoever relies on it must not be trusted with it. */
-	log_error("pid %d (%s): report of an MR not taken: %s; hanging up", s->pid, s->comm, strerror(-rc));
-	shutdown(s->calls_fd, SHUT_RDWR);
+	mr_report_lost(s, rc);
+	if (s->calls_fd >= 0)
+		shutdown(s->calls_fd, SHUT_RDWR);
 }
 
 /* Takes over fd (-1: none). The message is valid. */
@@ -374,7 +432,7 @@ static void dispatch_call(struct session *s, const union dlp_buffer *m, int fd)
 		admin_lease_revoke(s, (const struct dlp_lease_revoke *)m);
 		break;
 	}
-	closer_close(fd);
+	closer_close(fd, s->uid);
 }
 
 /* An answer to what this role may not ask: the request's head is enough to say so. */
@@ -396,14 +454,16 @@ static int receive_call(struct session *s)
 	int fd, rc;
 	ptrdiff_t n = dlp_recv(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT);
 
-	if (n <= 0)
-		return n == 0 ? -EPIPE : (int)n;
-	rc = dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds);
+	rc = n > 0 ? dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds) : n == 0 ? -EPIPE : (int)n;
+	if (rc == 0 && fd >= 0 && closer_is_behind(s->uid))
+		rc = -EUSERS;
 	if (rc == 0) {
 		dispatch_call(s, &m, fd);
 		return 0;
 	}
-	closer_close(fd);
+	closer_close(fd, s->uid);
+	if ((rc == -EBADMSG || rc == -EUSERS) && s->role == DLP_ROLE_HOLDER)
+		mr_report_lost(s, rc); /* it may have been one: its descriptor found no room here */
 	if (rc != -EACCES)
 		return rc;
 	refuse(s, &m);
@@ -421,7 +481,7 @@ static void calls_ready(evutil_socket_t fd, short what, void *arg)
 		rc = receive_call(s);
 	if (rc == 0 || rc == -EAGAIN)
 		return;
-	if (rc != -EPIPE && rc != -ECONNRESET)
+	if (rc != -EPIPE && rc != -ECONNRESET && may_complain(s->daemon))
 		log_warning("pid %d (%s): bad message: %s; hanging up", s->pid, s->comm, strerror(-rc));
 	holder_hung_up(s);
 }
@@ -435,16 +495,24 @@ void session_drain_reports(struct session *s)
 
 	if (s->calls_fd >= 0)
 		shutdown(s->calls_fd, SHUT_RD); /* a child that shares it adds nothing more */
-	while (s->calls_fd >= 0 && (n = dlp_recv(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT)) > 0) {
-		bool valid = dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds) == 0;
+	while (s->calls_fd >= 0) {
+		bool valid;
 
+		n = dlp_recv(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT);
+		if (n == 0 || n == -EAGAIN || n == -ECONNRESET)
+			break;
+		valid = n > 0 && dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds) == 0;
 		if (valid && m.head.opcode == DLP_MR_ADD) {
-			mr_add(s, (const struct dlp_mr *)&m, fd);
+			mr_report(s, (const struct dlp_mr *)&m, fd);
 			continue;
 		}
 		if (valid && m.head.opcode == DLP_MR_DEL)
 			mr_del(s, ((const struct dlp_mr *)&m)->context, ((const struct dlp_mr *)&m)->id);
-		closer_close(fd);
+		closer_close(fd, s->uid);
+		if (n == -EBADMSG && s->role == DLP_ROLE_HOLDER)
+			mr_report_lost(s, (int)n);
+		else if (n < 0)
+			break;
 	}
 }
 
@@ -457,8 +525,9 @@ static void revoked(struct session *s, const struct dlp_range *m)
 	if (m->head.error == 0)
 		rc = core_answered(d->core, now_ns(), s->id, m->dev, m->ino, m->start, m->end, m->epoch);
 	if (m->head.error || rc < 0) {
-		log_warning("pid %d (%s): could not take everything away: %s", s->pid, s->comm,
-			    strerror(m->head.error ? m->head.error : -rc));
+		if (may_complain(d))
+			log_warning("pid %d (%s): could not take everything away: %s", s->pid, s->comm,
+				    strerror(m->head.error ? m->head.error : -rc));
 		core_session_failed(d->core, now_ns(), s->id);
 	}
 	run_effects(d);
@@ -478,7 +547,7 @@ static void events_ready(evutil_socket_t fd, short what, void *arg)
 		if (n == -EAGAIN)
 			return;
 		rc = n <= 0 ? -EPIPE : dlp_validate(DLP_TO_DAEMON_EVENTS, s->role, &m, (size_t)n, fds);
-		closer_close(got);
+		closer_close(got, s->uid);
 		if (rc < 0) {
 			holder_hung_up(s);
 			return;

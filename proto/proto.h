@@ -55,8 +55,8 @@ int dlp_validate(enum dlp_channel channel, uint32_t role, const void *packet, si
 /*
  * Sends one message; `fd` (or -1) travels with it and stays the caller's. flags: of send(2), MSG_NOSIGNAL is
  * added. Fills head.size from the rule's size. 0 or -errno (-EAGAIN: the peer does not read).
- * dlp_recv: receives one packet; *fd becomes the caller's (-1 if none came). Every descriptor beyond
- * DLP_MAX_FDS is closed and the packet is -EBADMSG, as is one that was truncated (MSG_TRUNC, MSG_CTRUNC).
+ * dlp_recv: receives one packet; *fd becomes the caller's (-1 if none came), also with -EBADMSG: that is a
+ * packet that is too long, or that came with more descriptors than there is room for (those are gone).
  * Returns its size, 0 at the end of the stream, or -errno. *fds is the number of descriptors that came.
  */
 int dlp_send(int sock, struct dlp_head *message, size_t size, int fd, int flags);

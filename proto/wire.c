@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 int dlp_send(int sock, struct dlp_head *message, size_t size, int fd, int flags)
 {
@@ -39,33 +38,21 @@ int dlp_send(int sock, struct dlp_head *message, size_t size, int fd, int flags)
 	return (size_t)n == size ? 0 : -EMSGSIZE;
 }
 
-/* Takes the descriptors out of a received message: the first is kept, more than DLP_MAX_FDS are not. */
-static void take_fds(struct msghdr *msg, int *fd, unsigned *fds)
+/* The descriptor that came, if one did: there is room for no more. */
+static void take_fd(struct msghdr *msg, int *fd, unsigned *fds)
 {
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t count;
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < count; i++) {
-			int one;
-
-			memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if ((*fds)++ == 0)
-				*fd = one;
-			else
-				close(one);
-		}
-	}
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(sizeof(int)))
+		return;
+	memcpy(fd, CMSG_DATA(c), sizeof(int));
+	*fds = 1;
 }
 
 ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, int flags)
 {
 	union {
-		/* room for more than is allowed, so that a few too many are seen and closed; beyond that the
-		 * kernel drops them and says MSG_CTRUNC */
-		char bytes[CMSG_SPACE(4 * sizeof(int))];
+		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {.iov_base = buffer, .iov_len = sizeof(*buffer)};
@@ -73,7 +60,9 @@ ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, i
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
+		/* Without the padding, which would be room for a second one: the kernel drops those that are too
+		 * many and says MSG_CTRUNC. Closing them here could block for as long as the peer likes. */
+		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 	ssize_t n;
 
@@ -84,12 +73,6 @@ ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, i
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	take_fds(&msg, fd, fds);
-	if (*fds > DLP_MAX_FDS || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
-		if (*fd >= 0)
-			close(*fd);
-		*fd = -1;
-		return -EBADMSG;
-	}
-	return n;
+	take_fd(&msg, fd, fds);
+	return msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EBADMSG : n;
 }

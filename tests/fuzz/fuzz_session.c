@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * The daemon's own sessions, grants, MR tables and core, driven by packets of three clients over real sockets. The file
- * system and the workers are played: a memfd's device is the pool, a worker answers what the input says.
+ * system, the guard and the workers are played: a memfd's device is the pool, a worker answers what the input says, and
+ * so does a thread that wants to change the file, also between a packet's arrival and its handling.
  *
  * Input: records of 4 bytes {client and channel, what, argument, argument} and a packet. Mostly the packet's head is
  * made right, so that what is behind it is reached. After every record the core is checked; at the end everybody hangs
- * up, and nothing may be left.
+ * up, and nothing may be left: no session, no account, no thread without its verdict.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +37,7 @@ static struct daemon d;
 static struct config_pool pool_config = {.name = "fuzz", .type = DLP_POOL_MOUNT, .path = "/"};
 static int file_fd, calls[CLIENTS], events[CLIENTS];
 static uint64_t dev, ino;
+static int device_fd;
 static uint8_t worker_says;
 
 static void require(bool condition, const char *what)
@@ -135,9 +138,92 @@ static void work(void)
 			result.error = -ETIMEDOUT;
 			result.mapped = true;
 			result.failed = UINT64_MAX;
+		} else if (worker_says % 4 == 3) { /* all was unmapped, but the device does not let go */
+			result.failed = UINT64_MAX;
 		}
 		p.done(p.arg, &result);
 	}
+}
+
+/* --- guard ------------------------------------------------------------------------------------------------- */
+
+/* What the guard stopped and the daemon has not asked for yet; slots owed an answer. */
+static struct guard_attempt stopped[CASE_MAX];
+static unsigned stopped_count, slots;
+static bool owed[CASE_MAX];
+static bool armed;
+
+static bool played_next(struct guard *guard, struct guard_attempt *a)
+{
+	(void)guard;
+	if (!stopped_count)
+		return false;
+	*a = stopped[--stopped_count];
+	if (!a->answered)
+		owed[a->slot] = true;
+	return true;
+}
+
+static int played_answer(struct guard *guard, uint32_t slot, int error)
+{
+	(void)guard;
+	(void)error;
+	require(slot < CASE_MAX && owed[slot], "one answer a slot");
+	owed[slot] = false;
+	return 0;
+}
+
+static int played_arm(struct guard *guard, int fd, uint64_t of_dev, uint64_t of_ino)
+{
+	(void)guard;
+	require(fd >= 0 && of_dev == dev && of_ino == ino, "arm");
+	armed = true;
+	return 0;
+}
+
+static int played_disarm(struct guard *guard, int fd, uint64_t of_dev, uint64_t of_ino)
+{
+	struct core_counts counts;
+
+	(void)guard;
+	core_counts(d.core, &counts);
+	require(fd >= 0 && of_dev == dev && of_ino == ino && counts.leases == 0, "disarm");
+	armed = false;
+	return 0;
+}
+
+static const struct guard_ops played_ops = {
+	.next = played_next,
+	.answer = played_answer,
+	.arm = played_arm,
+	.disarm = played_disarm,
+};
+static struct guard played_guard = {.ops = &played_ops, .label = DLP_LABEL_ENFORCED, .event_fd = -1};
+
+/* A thread that does not exist: so its operation has finished when it is looked for. */
+static void stop_thread(const uint8_t *arg)
+{
+	uint64_t start = (uint64_t)(arg[0] & 15) << 12;
+	struct guard_attempt *a;
+
+	if (slots == CASE_MAX || stopped_count == CASE_MAX)
+		return;
+	a = &stopped[stopped_count++];
+	*a = (struct guard_attempt){
+		.dev = dev,
+		.ino = ino,
+		.start = start,
+		.end = arg[0] & 0x10 ? UINT64_MAX : start + ((uint64_t)(1 + (arg[1] & 15)) << 12),
+		.slot = slots++,
+		.tid = INT32_MAX - (arg[0] >> 6),
+		.tgid = arg[1] & 0x10 ? getpid() : INT32_MAX,
+		.cause = DLP_CAUSE_PUNCH,
+		.syscall_hash = arg[1] >> 5,
+		.maps = arg[1] & 0x20,
+		.two_file = arg[1] & 0x40,
+		.opaque = arg[1] & 0x80,
+		.answered = !armed,
+	};
 }
 
 /* --- the daemon -------------------------------------------------------------------------------------------- */
@@ -158,8 +244,12 @@ static void start(void)
 	d.pools = calloc(1, sizeof(*d.pools));
 	d.pools_count = 1;
 	d.pools[0] = (struct pool){
-		.config = &pool_config, .state = DLP_POOL_READY, .label = DLP_LABEL_ADVISORY, .dev = dev};
+		.config = &pool_config, .state = DLP_POOL_READY, .label = DLP_LABEL_ENFORCED, .dev = dev};
 	d.listen_fd = -1;
+	d.guard = &played_guard;
+	device_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (unsigned good = 0; good < USER_GOODS; good++)
+		d.limits[good] = 64;
 	require(d.base && d.core && d.pools && breaks_start(&d) == 0, "start");
 }
 
@@ -169,6 +259,7 @@ static void turn(void)
 
 	event_base_loop(d.base, EVLOOP_NONBLOCK);
 	work();
+	guard_drain(&d);
 	event_base_loop(d.base, EVLOOP_NONBLOCK);
 	wrong = core_check(d.core);
 	require(!wrong, wrong ? wrong : "");
@@ -230,7 +321,7 @@ static size_t packet(const uint8_t *data, size_t size)
 		DLP_HELLO, DLP_POOL,  DLP_GRANT,  DLP_GRANT,  DLP_RELEASE, DLP_MR_ADD,	     DLP_MR_DEL, DLP_QUERY,
 		DLP_LIST,  DLP_GRANT, DLP_STATUS, DLP_BREAK, DLP_BREAK,   DLP_LEASE_REVOKE, DLP_REVOKED, DLP_REVOKED,
 	};
-	unsigned client = data[0] % CLIENTS;
+	unsigned client = (data[0] & 3) % CLIENTS;
 	bool to_events = data[1] & 0x40;
 	union dlp_buffer b = {0}, reply;
 	const struct dlp_rule *rule;
@@ -239,7 +330,7 @@ static size_t packet(const uint8_t *data, size_t size)
 	int fd;
 
 	b.head.opcode = opcodes[data[1] & 15];
-	worker_says = data[0] >> 2;
+	worker_says = data[0] >> 2 & 15;
 	rule = dlp_rule(b.head.opcode == DLP_REVOKED ? DLP_TO_DAEMON_EVENTS : DLP_TO_DAEMON_CALLS, b.head.opcode);
 	length = rule->size;
 	if (data[1] & 0x20) { /* as the input has it, head included */
@@ -253,9 +344,16 @@ static size_t packet(const uint8_t *data, size_t size)
 		if (to_events && (data[2] & 0x80))
 			b.head.error = EIO;
 	}
-	fd = rule->fds_max && !(data[1] & 0x10) ? file_fd : -1;
+	fd = b.head.opcode == DLP_MR_ADD ? device_fd : file_fd;
+	if (!rule->fds_max || (data[1] & 0x10))
+		fd = -1;
 	if (length >= sizeof(b.head))
 		dlp_send(to_events ? events[client] : calls[client], &b.head, length, fd, MSG_DONTWAIT);
+	if (data[0] & 0x80) { /* while the packet, or what a worker says to it, is on its way */
+		if (data[0] & 0x40)
+			event_base_loop(d.base, EVLOOP_NONBLOCK);
+		stop_thread(data + 2);
+	}
 	turn();
 	while (dlp_recv(calls[client], &reply, &fd, &fds, MSG_DONTWAIT) > 0)
 		if (fd >= 0)
@@ -275,6 +373,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!d.base)
 		start();
 	worker_says = 0;
+	slots = 0;
 	for (unsigned i = 0; i < CLIENTS; i++)
 		join(i, i == CLIENTS - 1 ? DLP_ROLE_ADMIN : DLP_ROLE_HOLDER);
 	for (unsigned n = 0; n < CASE_MAX && size >= 4; n++) {
@@ -301,7 +400,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	grants_stop(&d);
 	run_effects(&d);
 	core_counts(d.core, &counts);
-	require(d.sessions_count == 0 && counts.leases == 0 && counts.waiting == 0, "something is left over");
-	require(d.files == NULL, "a file is left over");
+	require(d.sessions == NULL && counts.leases == 0 && counts.waiting == 0, "something is left over");
+	require(d.files == NULL && d.users == NULL, "a file or an account is left over");
+	for (unsigned i = 0; i < slots; i++)
+		require(!owed[i], "every thread has its verdict");
+	hold_off_look(&d, dev, ino, 0, UINT64_MAX);
+	require(TAILQ_EMPTY(&d.passed) && d.notes == NULL, "every operation has finished");
+	for (unsigned i = 0; i < USER_GOODS; i++)
+		require(d.taken[i] == 0, "all was given back");
 	return 0;
 }

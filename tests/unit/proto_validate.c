@@ -390,7 +390,8 @@ static void wire_closes_descriptors_too_many(void **state)
 			list[i] = 0;
 		assert_int_equal(sendmsg(pair[0], &msg, 0), sizeof(head));
 		assert_int_equal(dlp_recv(pair[1], &got, &fd, &fds, 0), -EBADMSG);
-		assert_int_equal(fd, -1);
+		assert_true(fd >= 0); /* one is the caller's, the others never came to be */
+		close(fd);
 		assert_int_equal(count_fds(), before);
 	}
 	close(pair[0]);
