@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * daxlease-run: runs a program with the shim preloaded, or says in words why that cannot work for it.
+ * daxlease-run: runs a program with the shim preloaded, or says in words why that cannot work for
+ * it.
  *
- * Exit status: the program's; 1 it cannot work (mode require, or --check); 125 wrong usage; 126 the program cannot be
- * executed; 127 it is not found.
+ * Exit status: the program's; 1 it cannot work (mode require, or --check); 125 wrong usage; 126 the
+ * program cannot be executed; 127 it is not found.
  */
 #include <elf.h>
 #include <errno.h>
@@ -37,11 +38,13 @@ enum status { CANNOT_WORK = 1, USAGE = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 12
 static const char usage[] =
 	"usage: daxlease-run [OPTION...] [--] PROGRAM [ARGUMENT...]\n"
 	"Runs PROGRAM so that its shared mappings of files in pools of daxleased are leased.\n\n"
-	"  -m, --mode=MODE     without a lease: prefer (go on, say so once; default), require (fail), off\n"
+	"  -m, --mode=MODE     without a lease: prefer (go on, say so once; default), require "
+	"(fail), off\n"
 	"  -s, --signal=SIG    send SIG when a lease is being broken, instead of a line on stderr\n"
 	"  -S, --socket=PATH   the daemon's socket\n"
 	"  -q, --quiet         nothing on stderr\n"
-	"  -c, --check         do not run PROGRAM: say whether it would work, and what the daemon has\n"
+	"  -c, --check         do not run PROGRAM: say whether it would work, and what the daemon "
+	"has\n"
 	"  -h, --help          this text\n";
 
 struct program {
@@ -75,7 +78,8 @@ static int find(const char *name, char path[PATH_MAX])
 		int length = (int)strcspn(dir, ":");
 		struct stat st;
 
-		if (snprintf(path, PATH_MAX, "%.*s%s%s", length, dir, length ? "/" : "", name) >= PATH_MAX ||
+		if (snprintf(path, PATH_MAX, "%.*s%s%s", length, dir, length ? "/" : "", name) >=
+			    PATH_MAX ||
 		    stat(path, &st) < 0 || !S_ISREG(st.st_mode))
 			continue;
 		if (access(path, X_OK) == 0)
@@ -87,7 +91,7 @@ static int find(const char *name, char path[PATH_MAX])
 	return status;
 }
 
-/* --- can a preload work ------------------------------------------------------------------------------ */
+/* --- can a preload work ---------------------------------------------------------------------- */
 
 /* The first bytes of a file, terminated. Their number, or -1. */
 static ssize_t read_start(const char *path, char *buffer, size_t size)
@@ -105,7 +109,7 @@ static ssize_t read_start(const char *path, char *buffer, size_t size)
 }
 
 /* Whether an ELF file of our own class has an interpreter, that is a dynamic linker. */
-static bool has_interpreter(const char *path, const ElfW(Ehdr) *head)
+static bool has_interpreter(const char *path, const ElfW(Ehdr) * head)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	bool found = false;
@@ -157,7 +161,8 @@ static const char *rights_obstacle(const char *path)
 	return NULL;
 }
 
-/* "#!/path/to/interpreter argument": what is really run. For env(1) that is its argument. false: none found. */
+/* "#!/path/to/interpreter argument": what is really run. For env(1) that is its argument. false:
+ * none found. */
 static bool interpreter_of(char *line, char path[PATH_MAX])
 {
 	char *save, *word, *end = strchr(line, '\n');
@@ -201,7 +206,7 @@ static const char *obstacle(const char *program_path)
 	return "its interpreters are scripts themselves, too many of them";
 }
 
-/* --- the shim and the daemon ------------------------------------------------------------------------- */
+/* --- the shim and the daemon ----------------------------------------------------------------- */
 
 /* In a build tree it is next to us, in libtool's folder; else where it is installed. */
 static bool find_shim(char shim[PATH_MAX])
@@ -212,7 +217,8 @@ static bool find_shim(char shim[PATH_MAX])
 	if (length > 0) {
 		self[length] = '\0';
 		*strrchr(self, '/') = '\0';
-		if (snprintf(shim, PATH_MAX, "%s/.libs/" SHIM, self) < PATH_MAX && access(shim, R_OK) == 0)
+		if (snprintf(shim, PATH_MAX, "%s/.libs/" SHIM, self) < PATH_MAX &&
+		    access(shim, R_OK) == 0)
 			return true;
 	}
 	snprintf(shim, PATH_MAX, "%s/" SHIM, PKGLIBDIR);
@@ -271,7 +277,8 @@ static bool is_signal(const char *name)
 
 static int bad_usage(const char *what, const char *value)
 {
-	fprintf(stderr, "daxlease-run: %s%s%s\n%s", what, value ? ": " : "", value ? value : "", usage);
+	fprintf(stderr, "daxlease-run: %s%s%s\n%s", what, value ? ": " : "", value ? value : "",
+		usage);
 	return USAGE;
 }
 
@@ -290,7 +297,8 @@ static unsigned look(const struct program *program, const char *shim, bool shim_
 		warn_user(program, text);
 		count++;
 	} else if (strpbrk(shim, ": ")) {
-		snprintf(text, sizeof(text), "the shim's path has a space or colon, which ends it in LD_PRELOAD: %s",
+		snprintf(text, sizeof(text),
+			 "the shim's path has a space or colon, which ends it in LD_PRELOAD: %s",
 			 shim);
 		warn_user(program, text);
 		count++;
@@ -311,9 +319,12 @@ static unsigned look(const struct program *program, const char *shim, bool shim_
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"mode", required_argument, NULL, 'm'},	  {"signal", required_argument, NULL, 's'},
-		{"socket", required_argument, NULL, 'S'}, {"quiet", no_argument, NULL, 'q'},
-		{"check", no_argument, NULL, 'c'},	  {"help", no_argument, NULL, 'h'},
+		{"mode", required_argument, NULL, 'm'},
+		{"signal", required_argument, NULL, 's'},
+		{"socket", required_argument, NULL, 'S'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"check", no_argument, NULL, 'c'},
+		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	struct program program = {0};

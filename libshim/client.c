@@ -12,12 +12,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A daemon that is being restarted is away for seconds, and its sockets wait in the service manager. One that says
- * nothing for longer than this is taken for dead. */
+/* A daemon that is being restarted is away for seconds, and its sockets wait in the service
+ * manager. One that says nothing for longer than this is taken for dead. */
 #define ANSWER_SECONDS 30
 
-/* Our descriptors are moved up here, out of the way of programs that count on low numbers. */
-#define HIGH_DESCRIPTOR 900
+/* Our descriptors are moved up here, out of the way of programs that count on low numbers. Not
+ * higher: a process's first table of descriptors has 64, and to enlarge it costs a process with
+ * threads an RCU grace period, 10 ms. */
+#define HIGH_DESCRIPTOR 60
 
 static bool socket_ours(const struct client_socket *sock)
 {
@@ -43,14 +45,15 @@ static int socket_adopt(struct client_socket *sock, int fd)
 	int high = HIGH_DESCRIPTOR, moved, error;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur <= HIGH_DESCRIPTOR + 2)
-		high = files.rlim_cur > 64 ? (int)files.rlim_cur - 32 : 3;
+		high = files.rlim_cur > 16 ? (int)files.rlim_cur - 8 : 3;
 	moved = fcntl(fd, F_DUPFD_CLOEXEC, high);
 	if (moved >= 0) {
 		close(fd);
 		fd = moved;
 	}
-	/* The daemon may have passed its end of a pair that does not wait; the flag is this end's alone. To wait in
-	 * recvmsg, not in poll, keeps the socket open for the waiting thread even if the program closes it. */
+	/* The daemon may have passed its end of a pair that does not wait; the flag is this end's
+	 * alone. To wait in recvmsg, not in poll, keeps the socket open for the waiting thread even
+	 * if the program closes it. */
 	if (fstat(fd, &st) < 0 || fcntl(fd, F_SETFL, 0) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0) {
 		error = -errno;
@@ -104,14 +107,14 @@ static int say_hello(struct client *client, enum dlp_role role)
 	if (error < 0)
 		return error == -EAGAIN ? -ETIMEDOUT : error;
 	size = dlp_recv(client->calls.fd, &client->buffer, &fd, &fds, 0);
-	if (size == 0)
-		return -EPIPE;
-	if (size < 0)
-		return size == -EAGAIN ? -ETIMEDOUT : (int)size;
 	if (size != sizeof(reply) || client->buffer.head.opcode != (DLP_HELLO | DLP_REPLY)) {
 		if (fd >= 0)
 			close(fd);
-		return -EPROTO;
+		if (size == 0)
+			return -EPIPE;
+		if (size == -EAGAIN)
+			return -ETIMEDOUT;
+		return size < 0 ? (int)size : -EPROTO;
 	}
 	memcpy(&reply, client->buffer.bytes, sizeof(reply));
 	if (reply.head.error || reply.major != DLP_MAJOR || fd < 0) {
@@ -166,8 +169,10 @@ static int died(struct client *client)
 	return -EPIPE;
 }
 
-/* The reply to `seq`. An answer to anything else would mean that we lost count: then nothing can be believed. */
-static int await_reply(struct client *client, uint16_t opcode, uint32_t seq, void *reply, size_t reply_size)
+/* The reply to `seq`. An answer to anything else would mean that we lost count: then nothing can be
+ * believed. */
+static int await_reply(struct client *client, uint16_t opcode, uint32_t seq, void *reply,
+		       size_t reply_size)
 {
 	ptrdiff_t size;
 	unsigned fds;
@@ -184,8 +189,8 @@ static int await_reply(struct client *client, uint16_t opcode, uint32_t seq, voi
 	return 0;
 }
 
-int client_request(struct client *client, struct dlp_head *request, size_t size, int fd, void *reply,
-		   size_t reply_size)
+int client_request(struct client *client, struct dlp_head *request, size_t size, int fd,
+		   void *reply, size_t reply_size)
 {
 	sigset_t all, before;
 	int error;
@@ -202,14 +207,16 @@ int client_request(struct client *client, struct dlp_head *request, size_t size,
 		if (error < 0)
 			error = died(client);
 		else
-			error = await_reply(client, request->opcode, request->seq, reply, reply_size);
+			error = await_reply(client, request->opcode, request->seq, reply,
+					    reply_size);
 	}
 	pthread_mutex_unlock(&client->lock);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return error;
 }
 
-int client_tell(struct client *client, struct dlp_head *message, size_t size, int fd, bool to_events)
+int client_tell(struct client *client, struct dlp_head *message, size_t size, int fd,
+		bool to_events)
 {
 	const struct client_socket *sock = to_events ? &client->events : &client->calls;
 	int error;

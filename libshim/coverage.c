@@ -6,7 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Splitting at both borders of a range needs two nodes, and must not fail in the middle of giving back. */
+/* Splitting at both borders of a range needs two nodes, and must not fail in the middle of giving
+ * back. */
 #define SPLIT_NODES 2u
 
 struct cover {
@@ -14,9 +15,9 @@ struct cover {
 	uint64_t birth;
 	uint64_t epoch; /* of its grant, the daemon's count; 0 before it is held */
 	uint32_t refs;
-	bool held;	/* granted, as far as we know; false: a taking is under way */
-	bool writable;	/* granted with DLP_GRANT_WRITE */
-	bool freeze;	/* so far only with DLP_GRANT_FREEZE */
+	bool held;     /* granted, as far as we know; false: a taking is under way */
+	bool writable; /* granted with DLP_GRANT_WRITE */
+	bool freeze;   /* so far only with DLP_GRANT_FREEZE */
 };
 
 static struct cover *cover_of(struct tree_node *node)
@@ -75,7 +76,8 @@ static int cut(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t a
 	return 0;
 }
 
-static int cut_both(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+static int cut_both(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start,
+		    uint64_t end)
 {
 	int error = cut(coverage, dev, ino, start);
 
@@ -83,14 +85,16 @@ static int cut_both(struct coverage *coverage, uint64_t dev, uint64_t ino, uint6
 }
 
 /* The first range that overlaps [start, end), or NULL. */
-static struct cover *first_in(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+static struct cover *first_in(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start,
+			      uint64_t end)
 {
 	struct tree_node *node = tree_find(&coverage->ranges, dev, ino, start);
 
 	return node && node->start < end ? cover_of(node) : NULL;
 }
 
-static void send_release(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+static void send_release(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start,
+			 uint64_t end)
 {
 	struct dlp_range message = {
 		.head.opcode = DLP_RELEASE,
@@ -100,23 +104,23 @@ static void send_release(struct coverage *coverage, uint64_t dev, uint64_t ino, 
 		.end = end,
 	};
 
-	/* a dead connection has released everything, or the daemon fences: nothing to be done here */
+	/* a dead connection has released everything, or the daemon fences */
 	if (coverage->client)
 		(void)client_tell(coverage->client, &message.head, sizeof(message), -1, false);
 }
 
-/* One reference less on every range born up to `birth` in [start, end). Neighbours that end together are told
- * together. */
-static void unref(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end,
-		  uint64_t birth)
+/* One reference less on every range born up to `birth` in [start, end). Neighbours that end
+ * together are told together. */
+static void unref(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start,
+		  uint64_t end, uint64_t birth)
 {
 	uint64_t gone_start = 0, gone_end = 0;
 	struct cover *cover;
 
-	/* Without memory to cut, a reference too many stays: a lease too long, never one too short. */
+	/* Without memory to cut, a reference too many stays: a lease too long, never too short. */
 	if (cut_both(coverage, dev, ino, start, end) < 0)
 		return;
-	for (uint64_t at = start; (cover = first_in(coverage, dev, ino, at, end)); ) {
+	for (uint64_t at = start; (cover = first_in(coverage, dev, ino, at, end));) {
 		at = cover->node.end;
 		if (cover->birth > birth || --cover->refs > 0)
 			continue;
@@ -146,7 +150,8 @@ static int add_refs(struct coverage *coverage, const struct coverage_take *take,
 
 		if (cover && cover->node.start <= at) {
 			cover->refs++;
-			if (!cover->held || (write && !cover->writable) || (!freeze && cover->freeze))
+			if (!cover->held || (write && !cover->writable) ||
+			    (!freeze && cover->freeze))
 				*all_held = false;
 			at = cover->node.end;
 			continue;
@@ -157,7 +162,8 @@ static int add_refs(struct coverage *coverage, const struct coverage_take *take,
 
 			if (!fresh) {
 				if (at > take->start)
-					unref(coverage, take->dev, take->ino, take->start, at, take->birth);
+					unref(coverage, take->dev, take->ino, take->start, at,
+					      take->birth);
 				return -ENOMEM;
 			}
 			fresh->node.dev = take->dev;
@@ -174,8 +180,8 @@ static int add_refs(struct coverage *coverage, const struct coverage_take *take,
 	return 0;
 }
 
-int coverage_begin(struct coverage *coverage, struct coverage_take *take, uint64_t dev, uint64_t ino,
-		   uint64_t start, uint64_t end, uint32_t flags)
+int coverage_begin(struct coverage *coverage, struct coverage_take *take, uint64_t dev,
+		   uint64_t ino, uint64_t start, uint64_t end, uint32_t flags)
 {
 	bool all_held = true;
 	int error;
@@ -235,8 +241,8 @@ static void mark_held(struct coverage *coverage, struct coverage_take *take)
 		uint64_t next = cover ? cover->node.start : take->end;
 
 		if (next > at) {
-			/* revoked since coverage_begin(), and the grant came behind that: nobody would ever
-			 * give it back */
+			/* revoked since coverage_begin(), and the grant came behind that: nobody
+			 * would ever give it back */
 			send_release(coverage, take->dev, take->ino, at, next);
 			at = next;
 			continue;
@@ -269,7 +275,8 @@ void coverage_end(struct coverage *coverage, struct coverage_take *take, bool gr
 	pthread_mutex_unlock(&coverage->lock);
 }
 
-void coverage_drop(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+void coverage_drop(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start,
+		   uint64_t end)
 {
 	pthread_mutex_lock(&coverage->lock);
 	unref(coverage, dev, ino, coverage_floor(start), coverage_ceil(end), UINT64_MAX);
@@ -278,16 +285,18 @@ void coverage_drop(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64
 	pthread_mutex_unlock(&coverage->lock);
 }
 
-void coverage_forget(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+void coverage_forget(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start,
+		     uint64_t end)
 {
 	struct cover *cover;
 
 	start = coverage_floor(start);
 	end = coverage_ceil(end);
 	pthread_mutex_lock(&coverage->lock);
-	/* Without memory to cut, more is forgotten than was revoked: the rest is asked for again when needed. */
+	/* Without memory to cut, more is forgotten than was revoked: the rest is asked for again
+	 * when needed. */
 	(void)cut_both(coverage, dev, ino, start, end);
-	for (uint64_t at = start; (cover = first_in(coverage, dev, ino, at, end)); ) {
+	for (uint64_t at = start; (cover = first_in(coverage, dev, ino, at, end));) {
 		at = cover->node.end;
 		tree_erase(&coverage->ranges, &cover->node);
 		arena_free(&coverage->arena, cover);
@@ -295,8 +304,8 @@ void coverage_forget(struct coverage *coverage, uint64_t dev, uint64_t ino, uint
 	pthread_mutex_unlock(&coverage->lock);
 }
 
-bool coverage_meant(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t *start, uint64_t end,
-		    uint64_t epoch, uint64_t *part_end)
+bool coverage_meant(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t *start,
+		    uint64_t end, uint64_t epoch, uint64_t *part_end)
 {
 	struct cover *cover;
 
@@ -307,7 +316,8 @@ bool coverage_meant(struct coverage *coverage, uint64_t dev, uint64_t ino, uint6
 		*start = cover->node.end;
 	/* ... and go as far as nothing newer is in the way */
 	*part_end = *start < end ? end : *start;
-	for (uint64_t at = *start; (cover = first_in(coverage, dev, ino, at, end)); at = cover->node.end) {
+	for (uint64_t at = *start; (cover = first_in(coverage, dev, ino, at, end));
+	     at = cover->node.end) {
 		if (cover->epoch > epoch) {
 			*part_end = cover->node.start;
 			break;
@@ -317,7 +327,8 @@ bool coverage_meant(struct coverage *coverage, uint64_t dev, uint64_t ino, uint6
 	return *start < end;
 }
 
-bool coverage_held(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+bool coverage_held(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t start,
+		   uint64_t end)
 {
 	uint64_t at = coverage_floor(start);
 

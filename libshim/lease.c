@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * daxlease.h: a lease is a reference on a range of the connection's coverage, and a place for the
- * events that concern it. One wire event may concern several leases: it is handed out once for each.
+ * events that concern it. One wire event may concern several leases: it is handed out once for
+ * each.
  */
 #include "libshim/daxlease.h"
 
@@ -82,7 +83,8 @@ EXPORT void daxlease_close(struct daxlease *connection)
 {
 	if (!connection)
 		return;
-	/* the daemon ends what a connection held only when its process is gone, so it is given back in words */
+	/* the daemon ends what a connection held only when its process is gone, so it is given back
+	 * in words */
 	while (connection->leases)
 		daxlease_release(connection->leases);
 	client_close(&connection->client);
@@ -94,12 +96,12 @@ static void set_reason(const struct dlp_grant_reply *reply)
 {
 	/* these point at a place in the file */
 	bool placed = reply->reason == DLP_REASON_HOLE || reply->reason == DLP_REASON_UNWRITTEN ||
-		      reply->reason == DLP_REASON_BEYOND_EOF || reply->reason == DLP_REASON_INLINE ||
-		      reply->reason == DLP_REASON_SHARED;
+		      reply->reason == DLP_REASON_BEYOND_EOF ||
+		      reply->reason == DLP_REASON_INLINE || reply->reason == DLP_REASON_SHARED;
 
 	if (placed)
-		snprintf(last_reason, sizeof(last_reason), "%s, at offset %llu", dlp_reason_text(reply->reason),
-			 (unsigned long long)reply->offset);
+		snprintf(last_reason, sizeof(last_reason), "%s, at offset %llu",
+			 dlp_reason_text(reply->reason), (unsigned long long)reply->offset);
 	else
 		snprintf(last_reason, sizeof(last_reason), "%s", dlp_reason_text(reply->reason));
 }
@@ -110,8 +112,8 @@ static int take(struct daxlease *connection, struct daxlease_held *lease, int fd
 	struct coverage_take taking;
 	int error;
 
-	error = coverage_begin(&connection->coverage, &taking, lease->dev, lease->ino, lease->start, lease->end,
-			       flags);
+	error = coverage_begin(&connection->coverage, &taking, lease->dev, lease->ino, lease->start,
+			       lease->end, flags);
 	if (error < 0)
 		return error;
 	if (error > 0)
@@ -138,8 +140,8 @@ static void unlink_lease(struct daxlease_held *lease)
 	*link = lease->next;
 }
 
-EXPORT int daxlease_take(struct daxlease *connection, int fd, uint64_t offset, uint64_t length, unsigned flags,
-			 struct daxlease_held **lease)
+EXPORT int daxlease_take(struct daxlease *connection, int fd, uint64_t offset, uint64_t length,
+			 unsigned flags, struct daxlease_held **lease)
 {
 	struct daxlease_held *fresh;
 	uint32_t wire = 0;
@@ -208,23 +210,24 @@ EXPORT void daxlease_release(struct daxlease_held *lease)
 	unlink_lease(lease);
 	pthread_mutex_unlock(&connection->lock);
 	if (!stale(connection))
-		coverage_drop(&connection->coverage, lease->dev, lease->ino, lease->start, lease->end);
+		coverage_drop(&connection->coverage, lease->dev, lease->ino, lease->start,
+			      lease->end);
 	free(lease);
 }
 
-/* --- events ------------------------------------------------------------------------------------------ */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static void tell_lease(struct daxlease_held *lease, const struct dlp_ev_break *wire)
 {
 	uint64_t start = coverage_floor(lease->start), end = coverage_ceil(lease->end);
 	struct daxlease_event *event = &lease->event;
 
-	if (lease->dev != wire->dev || lease->ino != wire->ino || wire->end <= start || end <= wire->start ||
-	    lease->epoch > wire->epoch)
+	if (lease->dev != wire->dev || lease->ino != wire->ino || wire->end <= start ||
+	    end <= wire->start || lease->epoch > wire->epoch)
 		return;
 	start = wire->start > start ? wire->start : start;
 	end = wire->end < end ? wire->end : end;
-	/* a notice nobody has taken yet and its revocation become one event over both their parts */
+	/* a notice nobody has taken yet and its revocation become one event */
 	if (lease->told) {
 		uint64_t before_end = event->offset + event->length;
 
@@ -278,8 +281,8 @@ static uint64_t left(const struct daxlease_held *lease)
 	return lease->deadline_ns > now ? lease->deadline_ns - now : 0;
 }
 
-/* What the daemon says now, if it is worse than what its events have said so far. Events are not read here: a
- * program that polls for them would never learn of them. */
+/* What the daemon says now, if it is worse than what its events have said so far. Events are not
+ * read here: a program that polls for them would never learn of them. */
 static void ask_state(struct daxlease_held *lease)
 {
 	struct dlp_range query = {
@@ -292,7 +295,8 @@ static void ask_state(struct daxlease_held *lease)
 	struct dlp_query_reply reply;
 	enum daxlease_state state = DAXLEASE_HELD;
 
-	if (client_request(&lease->connection->client, &query.head, sizeof(query), -1, &reply, sizeof(reply)) < 0 ||
+	if (client_request(&lease->connection->client, &query.head, sizeof(query), -1, &reply,
+			   sizeof(reply)) < 0 ||
 	    reply.head.error)
 		return;
 	if (reply.state == DLP_LEASE_BREAKING)

@@ -57,6 +57,13 @@ bin_PROGRAMS += daxlease-run
 daxlease_run_SOURCES = ctl/daxlease-run.c
 daxlease_run_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -DPKGLIBDIR='"$(pkglibdir)"'
 
+# Answers revocations without taking anything away: for tests of the tests, never installed.
+check_LTLIBRARIES += libdaxlease-shim-norevoke.la
+libdaxlease_shim_norevoke_la_SOURCES = $(shim_sources)
+libdaxlease_shim_norevoke_la_CPPFLAGS = $(libdaxlease_shim_la_CPPFLAGS) -DSHIM_TEST_NO_REVOKE
+libdaxlease_shim_norevoke_la_CFLAGS = $(libdaxlease_shim_la_CFLAGS)
+libdaxlease_shim_norevoke_la_LDFLAGS = $(libdaxlease_shim_la_LDFLAGS) -rpath /nowhere
+
 EXTRA_DIST += libshim/daxlease.map libshim/shim.map
 
 # The shim in a program of its own: so that sanitizers see it all.
@@ -65,7 +72,7 @@ shim_test_sources = $(shim_sources) tests/unit/shim_check.h tests/unit/shim_daem
 shim_test_cppflags = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBIBVERBS_CFLAGS) -include $(top_srcdir)/tests/unit/shim_names.h
 
 # Each source is compiled once for all of them.
-check_LTLIBRARIES = libshimtest.la
+check_LTLIBRARIES += libshimtest.la
 libshimtest_la_SOURCES = $(shim_test_sources)
 libshimtest_la_CPPFLAGS = $(shim_test_cppflags)
 
@@ -81,3 +88,11 @@ shim_hooks_LDADD = libshimtest.la -lpthread
 shim_threads_SOURCES = tests/unit/shim_threads.c
 shim_threads_CPPFLAGS = $(shim_test_cppflags)
 shim_threads_LDADD = libshimtest.la -lpthread
+
+# What MRs keep: run under daxlease-run in the guest.
+check_PROGRAMS += shim_mr
+shim_mr_SOURCES = tests/guest/shim_mr.c tests/unit/shim_check.h
+shim_mr_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBIBVERBS_CFLAGS)
+shim_mr_LDADD = $(LIBIBVERBS_LIBS)
+
+EXTRA_DIST += tests/host/shim_threads

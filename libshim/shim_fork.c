@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * fork(2). A lease belongs to the process that took it, and the daemon knows nothing of the child: its inherited mappings
- * would reach blocks nobody protects for it. So a child does not get them: leased mappings are MADV_DONTFORK, which
- * also holds for clone(2) without the C library; and after fork(3) the child finds the empty memfd in their places, so
- * that an access is SIGBUS and the address does not become other memory's. The child is told so once. Its own
- * mappings, made later, are leased on a connection of its own.
+ * fork(2). A lease belongs to the process that took it, and the daemon knows nothing of the child:
+ * its inherited mappings would reach blocks nobody protects for it. So a child does not get them:
+ * leased mappings are MADV_DONTFORK, which also holds for clone(2) without the C library; and after
+ * fork(3) the child finds the empty memfd in their places, so that an access is SIGBUS and the
+ * address does not become other memory's. The child is told so once. Its own mappings, made later,
+ * are leased on a connection of its own.
  *
- * vfork and posix_spawn share the parent's memory until exec, which ends everything (descriptors are close-on-exec):
- * nothing to do.
+ * vfork and posix_spawn share the parent's memory until exec, which ends everything (descriptors
+ * are close-on-exec): nothing to do.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -65,7 +66,8 @@ static void in_child(void)
 		}
 		if (mapping->state == MAP_REVOKED)
 			continue;
-		/* With MADV_DONTFORK nothing is there, unless a child handler before us has mapped something. */
+		/* With MADV_DONTFORK nothing is there, unless a child handler before us has mapped
+		 * something. */
 		if (table_blank(mapping->node.start, mapping->node.end, mapping->dont_fork) == 0)
 			mapping->state = MAP_REVOKED;
 		else
@@ -73,7 +75,8 @@ static void in_child(void)
 	}
 	session_forget();
 	if (child_tells)
-		say("a child of fork (pid %d) does not inherit leases: what it inherited of leased mappings gives "
+		say("a child of fork (pid %d) does not inherit leases: what it inherited of leased "
+		    "mappings gives "
 		    "SIGBUS there",
 		    (int)getpid());
 	release();

@@ -34,7 +34,7 @@ void hook_leave(const struct hook *hook)
 	errno = hook->error;
 }
 
-/* --- behind the hooks -------------------------------------------------------------------------------- */
+/* --- behind the hooks ------------------------------------------------------------------------ */
 
 /* Written once, before the program has threads; read without a lock. */
 static void *(*next_mmap)(void *, size_t, int, int, int, off_t);
@@ -69,7 +69,7 @@ void *real_mremap(void *old, size_t old_size, size_t new_size, int flags, void *
 	return (void *)syscall(SYS_mremap, old, old_size, new_size, flags, addr);
 }
 
-/* --- words ------------------------------------------------------------------------------------------- */
+/* --- words ----------------------------------------------------------------------------------- */
 
 bool say_quiet;
 

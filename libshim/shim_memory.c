@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * mmap as the program sees it. What is not ours costs a compare or two: a private or anonymous mapping that is not
- * MAP_FIXED is passed on by its flags alone.
+ * mmap as the program sees it. What is not ours costs a compare or two: a private or anonymous
+ * mapping that is not MAP_FIXED is passed on by its flags alone.
  *
- * A shared mapping of a pool's file is made first and leased then; only with a lease (or, in mode prefer, with
- * the reason told) the program gets it. With MAP_FIXED it is made elsewhere and moved into place when the lease is there, so
- * that a refusal destroys nothing and at no time there is something else at the address.
+ * A shared mapping of a pool's file is made first and leased then; only with a lease (or, in mode
+ * prefer, with the reason told) the program gets it. With MAP_FIXED it is made elsewhere and moved
+ * into place when the lease is there, so that a refusal destroys nothing and at no time there is
+ * something else at the address.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +30,7 @@
 #define ATTEMPTS 4
 
 struct map_request {
-	void *addr; /* hint, or the place for MAP_FIXED */
+	void *addr;	       /* hint, or the place for MAP_FIXED */
 	size_t length, mapped; /* as asked; in whole pages */
 	int prot, flags, fd;
 	off_t offset;
@@ -48,19 +49,23 @@ static void *fail(int error)
 	return MAP_FAILED;
 }
 
-/* --- leasing ----------------------------------------------------------------------------------------- */
+/* --- leasing --------------------------------------------------------------------------------- */
 
-/* The end of the range to ask for: the last page of the file reaches beyond its size, its lease does not. */
+/* The end of the range to ask for: the last page of the file reaches beyond its size, its lease
+ * does not. */
 static uint64_t file_end(const struct map_request *request)
 {
-	uint64_t end = (uint64_t)request->offset + request->length, size = (uint64_t)request->st.st_size;
+	uint64_t end = (uint64_t)request->offset + request->length,
+		 size = (uint64_t)request->st.st_size;
 
 	return end > size && end <= coverage_ceil(size) ? size : end;
 }
 
-static void say_refused(const struct map_request *request, int error, const struct dlp_grant_reply *reply)
+static void say_refused(const struct map_request *request, int error,
+			const struct dlp_grant_reply *reply)
 {
-	const char *what = session.mode == SHIM_REQUIRE ? "mapping refused" : "mapped without a lease";
+	const char *what = session.mode == SHIM_REQUIRE ? "mapping refused"
+							: "mapped without a lease";
 	unsigned kind = session.mode == SHIM_REQUIRE ? SAY_REQUIRED : SAY_UNLEASED;
 	char link[32], path[256] = "a file";
 	ssize_t length;
@@ -99,11 +104,11 @@ static bool still_pending(void *arg)
 }
 
 /*
- * The answer is there (the lock is held): pending parts become leased, or all go out of the table. Returns 0, `error`,
- * or -ESTALE if a part was revoked meanwhile; *intact: it still maps the file.
+ * The answer is there (the lock is held): pending parts become leased, or all go out of the table.
+ * Returns 0, `error`, or -ESTALE if a part was revoked meanwhile; *intact: it still maps the file.
  */
-static int settle(const struct map_request *request, const struct ask *ask, struct coverage_take *take, int error,
-		  bool *intact)
+static int settle(const struct map_request *request, const struct ask *ask,
+		  struct coverage_take *take, int error, bool *intact)
 {
 	struct mapping *mapping, *next;
 	bool revoked = false;
@@ -135,12 +140,15 @@ static int settle(const struct map_request *request, const struct ask *ask, stru
 	return error < 0 ? error : -ESTALE;
 }
 
-/* Takes a lease for what is mapped at `mapped`. 0, or -errno and *intact: it still maps the file, without a lease. */
-static int lease(const struct map_request *request, void *mapped, struct dlp_grant_reply *reply, bool *intact)
+/* Takes a lease for what is mapped at `mapped`. 0, or -errno and *intact: it still maps the file,
+ * without a lease. */
+static int lease(const struct map_request *request, void *mapped, struct dlp_grant_reply *reply,
+		 bool *intact)
 {
 	struct ask ask = {.start = address(mapped), .end = address(mapped) + request->mapped};
 	uint32_t flags = request->prot & PROT_WRITE ? DLP_GRANT_WRITE : 0;
-	uint64_t dev = request->st.st_dev, ino = request->st.st_ino, offset = (uint64_t)request->offset;
+	uint64_t dev = request->st.st_dev, ino = request->st.st_ino,
+		 offset = (uint64_t)request->offset;
 	struct coverage_take take;
 	struct mapping *mapping;
 	struct hook hook;
@@ -158,15 +166,17 @@ static int lease(const struct map_request *request, void *mapped, struct dlp_gra
 	}
 	ask.ticket = mapping->ticket;
 	mapping->fsdax = request->pool_type == DLP_POOL_FSDAX;
-	error = coverage_begin(&session.coverage, &take, dev, ino, offset, file_end(request), flags);
+	error = coverage_begin(&session.coverage, &take, dev, ino, offset, file_end(request),
+			       flags);
 	if (error < 0) {
 		table_remove(mapping, false);
 	} else if (error == 0) {
 		error = settle(request, &ask, &take, 0, intact);
 	} else {
-		/* from here the revoker may come; signals stay blocked, the lock does not stay held */
+		/* from here the revoker may come; signals stay blocked */
 		table_unlock_bare();
-		error = coverage_ask(&session.coverage, &take, request->fd, reply, still_pending, &ask);
+		error = coverage_ask(&session.coverage, &take, request->fd, reply, still_pending,
+				     &ask);
 		table_lock_bare();
 		error = settle(request, &ask, &take, error, intact);
 	}
@@ -176,22 +186,23 @@ static int lease(const struct map_request *request, void *mapped, struct dlp_gra
 	return error;
 }
 
-/* --- placing ----------------------------------------------------------------------------------------- */
+/* --- placing --------------------------------------------------------------------------------- */
 
 static bool overlap(const void *a, const void *b, size_t length)
 {
 	return address(a) < address(b) + length && address(b) < address(a) + length;
 }
 
-/* As the request says, but at an address of the kernel's choice that is not in the way of the place it will go to. */
+/* As the request says, but at an address of the kernel's choice that is not in the way of the place
+ * it will go to. */
 static void *map_elsewhere(const struct map_request *request)
 {
 	void *in_the_way[4], *mapped;
 	unsigned count = 0;
 
 	for (;;) {
-		mapped = real_mmap(NULL, request->length, request->prot, request->flags & ~MAP_FIXED,
-				   request->fd, request->offset);
+		mapped = real_mmap(NULL, request->length, request->prot,
+				   request->flags & ~MAP_FIXED, request->fd, request->offset);
 		if (mapped == MAP_FAILED || !overlap(mapped, request->addr, request->mapped))
 			break;
 		if (count == 4) {
@@ -219,7 +230,8 @@ static void *move_into_place(const struct map_request *request, void *mapped)
 	if (error == 0)
 		error = mr_destroy_over(to, to + length);
 	if (error == 0) {
-		moved = real_mremap(mapped, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, request->addr);
+		moved = real_mremap(mapped, length, length, MREMAP_MAYMOVE | MREMAP_FIXED,
+				    request->addr);
 		error = moved == MAP_FAILED ? -errno : 0;
 	}
 	if (error == 0) {
@@ -263,7 +275,8 @@ static void *map_pool_file(const struct map_request *request)
 		}
 		if (error == -ESTALE)
 			error = -EAGAIN;
-		/* on the device of a directory pool, but not in the directory: none of our business (C9) */
+		/* on the device of a directory pool, but not in the directory: none of our business
+		 * (C9) */
 		outside = reply.reason == DLP_REASON_NOT_IN_POOL;
 		if (!outside)
 			say_refused(request, error, &reply);
@@ -298,8 +311,8 @@ static void *map_over(const struct map_request *request)
 	if (error == 0)
 		error = mr_destroy_over(start, end);
 	if (error == 0) {
-		mapped = real_mmap(request->addr, request->length, request->prot, request->flags, request->fd,
-				   request->offset);
+		mapped = real_mmap(request->addr, request->length, request->prot, request->flags,
+				   request->fd, request->offset);
 		error = mapped == MAP_FAILED ? -errno : 0;
 	}
 	if (error == 0)
@@ -308,17 +321,19 @@ static void *map_over(const struct map_request *request)
 	return error < 0 ? fail(-error) : mapped;
 }
 
-/* --- mmap -------------------------------------------------------------------------------------------- */
+/* --- mmap ------------------------------------------------------------------------------------ */
 
 static bool is_dax(int fd)
 {
 	struct statx stx;
 
-	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) == 0 && (stx.stx_attributes & STATX_ATTR_DAX);
+	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) == 0 &&
+	       (stx.stx_attributes & STATX_ATTR_DAX);
 }
 
 /* The slow path: MAP_FIXED, or shared. */
-static void *map_shared_or_fixed(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+static void *map_shared_or_fixed(void *addr, size_t length, int prot, int flags, int fd,
+				 off_t offset)
 {
 	struct map_request request = {
 		.addr = addr,
@@ -339,7 +354,8 @@ static void *map_shared_or_fixed(void *addr, size_t length, int prot, int flags,
 		request.flags &= ~MAP_FIXED;
 	fixed = request.flags & MAP_FIXED;
 	/* what the kernel will refuse is left to it */
-	if (length == 0 || request.mapped < length || (fixed && address(addr) != coverage_floor(address(addr))) ||
+	if (length == 0 || request.mapped < length ||
+	    (fixed && address(addr) != coverage_floor(address(addr))) ||
 	    (fixed && address(addr) + request.mapped < address(addr)))
 		return real_mmap(addr, length, prot, flags, fd, offset);
 	if (file && fstat(fd, &request.st) == 0 && S_ISREG(request.st.st_mode)) {

@@ -17,14 +17,14 @@ static struct arena record_arena = ARENA_INIT(struct mr_record);
 static struct arena piece_arena = ARENA_INIT(struct mr_piece);
 static struct arena context_arena = ARENA_INIT(struct mr_context);
 
-/* --- contexts ---------------------------------------------------------------------------------------- */
+/* --- contexts -------------------------------------------------------------------------------- */
 
 static bool context_descriptor_ours(const struct mr_context *context)
 {
 	struct stat st;
 
-	return fstat(context->fd, &st) == 0 && st.st_dev == context->dev && st.st_ino == context->ino &&
-	       st.st_rdev == context->rdev;
+	return fstat(context->fd, &st) == 0 && st.st_dev == context->dev &&
+	       st.st_ino == context->ino && st.st_rdev == context->rdev;
 }
 
 struct mr_context *mr_context_find(const void *verbs)
@@ -59,7 +59,7 @@ struct mr_context *mr_context_add(void *verbs, int fd, bool on_demand)
 	return context;
 }
 
-/* --- records ----------------------------------------------------------------------------------------- */
+/* --- records --------------------------------------------------------------------------------- */
 
 static void give_back(struct mr_piece *piece, uint64_t except_start, uint64_t except_end)
 {
@@ -72,7 +72,8 @@ static void give_back(struct mr_piece *piece, uint64_t except_start, uint64_t ex
 }
 
 /* All pieces end; what lies in [start, end) of the file is not given back. */
-static void drop_pieces(struct mr_record *record, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+static void drop_pieces(struct mr_record *record, uint64_t dev, uint64_t ino, uint64_t start,
+			uint64_t end)
 {
 	while (record->pieces) {
 		struct mr_piece *piece = record->pieces;
@@ -81,7 +82,8 @@ static void drop_pieces(struct mr_record *record, uint64_t dev, uint64_t ino, ui
 		if (piece->dev == dev && piece->ino == ino)
 			give_back(piece, start, end);
 		else
-			coverage_drop(&session.coverage, piece->dev, piece->ino, piece->start, piece->end);
+			coverage_drop(&session.coverage, piece->dev, piece->ino, piece->start,
+				      piece->end);
 		arena_free(&piece_arena, piece);
 	}
 }
@@ -97,7 +99,8 @@ static void unlink_record(struct mr_record *record)
 }
 
 /* One piece on coverage; the mapping holds that range, so nothing needs to be asked for. */
-static int add_piece(struct mr_record *record, const struct map_file *file, uint64_t start, uint64_t end)
+static int add_piece(struct mr_record *record, const struct map_file *file, uint64_t start,
+		     uint64_t end)
 {
 	struct coverage_take take;
 	struct mr_piece *piece = arena_alloc(&piece_arena);
@@ -105,7 +108,8 @@ static int add_piece(struct mr_record *record, const struct map_file *file, uint
 
 	if (!piece)
 		return -ENOMEM;
-	error = coverage_begin(&session.coverage, &take, file->node.dev, file->node.ino, start, end, 0);
+	error = coverage_begin(&session.coverage, &take, file->node.dev, file->node.ino, start, end,
+			       0);
 	if (error >= 0)
 		coverage_end(&session.coverage, &take, error == 0);
 	if (error != 0) {
@@ -211,8 +215,8 @@ static void report_begin(struct mr_record *record)
 			.flags = record->pinned ? DLP_MR_PINNED : 0,
 		};
 
-		(void)client_tell(&session.client, &message.head, sizeof(message), first ? context->fd : -1,
-				  false);
+		(void)client_tell(&session.client, &message.head, sizeof(message),
+				  first ? context->fd : -1, false);
 		if (!record->reported) {
 			record->reported = true;
 			context->reported++;
@@ -241,12 +245,13 @@ struct mr_record *mr_find(const void *mr)
 	return node && node->start == (uintptr_t)mr ? (struct mr_record *)node : NULL;
 }
 
-/* --- what stays mapped for an MR --------------------------------------------------------------------- */
+/* --- what stays mapped for an MR ------------------------------------------------------------- */
 
 /* On demand, and not known to be gone: its memory must stay what it is. */
 static bool needs_addresses(const struct mr_record *record, uint64_t start, uint64_t end)
 {
-	return !record->pinned && record->state != MR_DESTROYED && record->addr < end && start < record->end;
+	return !record->pinned && record->state != MR_DESTROYED && record->addr < end &&
+	       start < record->end;
 }
 
 bool mr_needs(uint64_t start, uint64_t end)
@@ -279,11 +284,13 @@ static void unmap_zombies(uint64_t start, uint64_t end)
 
 	/* without memory to cut, a little more stays mapped until the other MR goes */
 	(void)mr_cut(start, end);
-	for (mapping = table_first(start, end); mapping && mapping->node.start < end; mapping = next) {
+	for (mapping = table_first(start, end); mapping && mapping->node.start < end;
+	     mapping = next) {
 		next = table_next(mapping);
 		if (!mapping->zombie || mr_needs(mapping->node.start, mapping->node.end))
 			continue;
-		real_munmap((void *)(uintptr_t)mapping->node.start, mapping->node.end - mapping->node.start);
+		real_munmap((void *)(uintptr_t)mapping->node.start,
+			    mapping->node.end - mapping->node.start);
 		table_remove(mapping, true);
 	}
 }
@@ -299,7 +306,7 @@ void mr_end(struct mr_record *record)
 	table_wake();
 }
 
-/* --- revocation -------------------------------------------------------------------------------------- */
+/* --- revocation ------------------------------------------------------------------------------ */
 
 static int destroy(struct mr_record *record)
 {
@@ -326,10 +333,12 @@ void mr_reap(uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
 	}
 }
 
-static bool stands_on(const struct mr_record *record, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+static bool stands_on(const struct mr_record *record, uint64_t dev, uint64_t ino, uint64_t start,
+		      uint64_t end)
 {
 	for (const struct mr_piece *piece = record->pieces; piece; piece = piece->next) {
-		if (piece->dev == dev && piece->ino == ino && piece->start < end && start < piece->end)
+		if (piece->dev == dev && piece->ino == ino && piece->start < end &&
+		    start < piece->end)
 			return true;
 	}
 	return false;
@@ -391,12 +400,13 @@ int mr_destroy_on(uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, bool
 	return first;
 }
 
-/* --- the end of a context ---------------------------------------------------------------------------- */
+/* --- the end of a context -------------------------------------------------------------------- */
 
 void mr_context_closing(struct mr_context *context)
 {
 	for (struct mr_record *record = records; record; record = record->next) {
-		/* What cannot be destroyed so goes with the descriptor; its lease is kept until then. */
+		/* What cannot be destroyed so goes with the descriptor; its lease is kept until
+		 * then. */
 		if (record->context == context && record->state == MR_LIVE && destroy(record) < 0)
 			record->state = MR_DEREGISTERING;
 	}

@@ -16,10 +16,10 @@
 #define RETRY_NS UINT64_C(1000000000)
 #define LISTENER_STACK (256u * 1024u) /* touched as far as it is used */
 
-struct session session;
+struct session session = {.pools_wanted = 1};
 
-/* One thread connects, asks for the pools, starts the listener; held across round trips, never with the
- * table's lock, and never taken by the listener. */
+/* One thread connects, asks for the pools, starts the listener; held across round trips, never with
+ * the table's lock, and never taken by the listener. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t last_try_ns;
 
@@ -82,22 +82,25 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Asks for all of them. The old list is not freed: others may be looking at it, and changes are rare. */
+/* Asks for all of them. The old list is not freed: others may be looking at it, and changes are
+ * rare. */
 static int ask_pools(void)
 {
 	static struct dlp_pool_reply reply; /* 5 KiB: too much for a small stack; under lock */
 	const size_t size = (sizeof(struct session_pools) + 4095) & ~(size_t)4095;
+	unsigned wanted = atomic_load(&session.pools_wanted);
 	struct session_pools *fresh;
 	long mapped;
 
-	atomic_store(&session.pools_stale, false);
-	mapped = syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+	mapped = syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0L);
 	if (mapped == -1)
 		return -ENOMEM;
 	fresh = (struct session_pools *)mapped;
 	for (uint32_t i = 0; fresh->count < SESSION_POOLS; i++) {
 		struct dlp_pool ask = {.head.opcode = DLP_POOL, .index = i};
-		int error = client_request(&session.client, &ask.head, sizeof(ask), -1, &reply, sizeof(reply));
+		int error = client_request(&session.client, &ask.head, sizeof(ask), -1, &reply,
+					   sizeof(reply));
 
 		if (error < 0) {
 			syscall(SYS_munmap, mapped, size);
@@ -111,6 +114,7 @@ static int ask_pools(void)
 		fresh->pool[fresh->count++].type = reply.type;
 	}
 	atomic_store(&session.pools, fresh);
+	atomic_store(&session.pools_known, wanted);
 	return 0;
 }
 
@@ -119,6 +123,11 @@ static bool due(void)
 	uint64_t last = atomic_load(&last_try_ns);
 
 	return last == 0 || now_ns() - last >= RETRY_NS;
+}
+
+static bool up_to_date(void)
+{
+	return atomic_load(&session.pools_known) == atomic_load(&session.pools_wanted);
 }
 
 /* Called with the lock held. */
@@ -130,38 +139,36 @@ static void bring_up(void)
 		if (!due())
 			return;
 		error = client_connect(&session.client, session.socket, DLP_ROLE_HOLDER);
-		atomic_store(&last_try_ns, now_ns());
 		if (error < 0) {
+			atomic_store(&last_try_ns, now_ns());
 			if (error == -EPROTONOSUPPORT && say_first(SAY_LOST, 1, 0))
 				say("the daemon at %s speaks another version", session.socket);
 			return;
 		}
 		coverage_init(&session.coverage, &session.client);
 		atomic_store(&session.connected, true);
-		if (ask_pools() < 0)
-			session_lost();
-	} else if (atomic_load(&session.pools_stale) && ask_pools() == -EPIPE) {
-		session_lost();
 	}
+	if (!up_to_date() && ask_pools() == -EPIPE)
+		session_lost();
 }
 
+/* While one thread connects or asks, the others wait for it: one that went on without the list
+ * would map a pool's file without a lease. */
 const struct session_pools *session_pools(void)
 {
 	struct hook hook;
 
 	if (!session.socket[0])
 		return NULL; /* another constructor maps before ours has run */
-	if (atomic_load(&session.connected) && !atomic_load(&session.pools_stale))
-		return atomic_load(&session.pools);
-	if (!atomic_load(&session.connected) && !due())
-		return NULL;
-	if (atomic_load(&session.lost))
-		return atomic_load(&session.pools);
-	hook_enter(&hook);
-	pthread_mutex_lock(&lock);
-	bring_up();
-	pthread_mutex_unlock(&lock);
-	hook_leave(&hook);
+	if (!up_to_date() && !atomic_load(&session.lost) &&
+	    (atomic_load(&session.connected) || due())) {
+		hook_enter(&hook);
+		pthread_mutex_lock(&lock);
+		if (!atomic_load(&session.lost))
+			bring_up();
+		pthread_mutex_unlock(&lock);
+		hook_leave(&hook);
+	}
 	return atomic_load(&session.pools);
 }
 
@@ -175,8 +182,9 @@ uint32_t session_pool_type(const struct session_pools *pools, uint64_t dev)
 }
 
 /*
- * pthread_create(3) allocates. A program whose allocator maps files of a pool from inside malloc, with its lock held,
- * would come here for its first lease; for it the first lease should be taken elsewhere.
+ * pthread_create(3) allocates. A program whose allocator maps files of a pool from inside malloc,
+ * with its lock held, would come here for its first lease; for it the first lease should be taken
+ * elsewhere.
  */
 static int start_listener(void)
 {
@@ -224,7 +232,8 @@ int session_listen(void)
 int session_lost(void)
 {
 	if (!atomic_exchange(&session.lost, true) && table_hits(NULL, SIZE_MAX))
-		say("the connection to the daemon is lost: leases of process %d are not kept any more, and the "
+		say("the connection to the daemon is lost: leases of process %d are not kept any "
+		    "more, and the "
 		    "daemon may end them from outside",
 		    (int)getpid());
 	return -EPIPE;
@@ -237,7 +246,7 @@ void session_forget(void)
 		client_close(&session.client);
 	atomic_store(&session.connected, false);
 	atomic_store(&session.lost, false);
-	atomic_store(&session.pools_stale, false);
+	atomic_store(&session.pools_known, 0);
 	atomic_store(&session.pools, NULL);
 	atomic_store(&last_try_ns, 0);
 	session.listening = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The shim's connection to the daemon, what it was told to do (environment), and which devices are pools. May include:
- * client, coverage, table.
+ * The shim's connection to the daemon, what it was told to do (environment), and which devices are
+ * pools. May include: client, coverage, table.
  */
 #ifndef DAXLEASE_SHIM_SESSION_H
 #define DAXLEASE_SHIM_SESSION_H
@@ -33,9 +33,10 @@ struct session {
 
 	struct client client;
 	struct coverage coverage;
-	atomic_bool connected;	 /* client and coverage are initialised */
+	atomic_bool connected;	 /* client and coverage are initialised, pools perhaps not yet */
 	atomic_bool lost;	 /* they were, and the connection is no more: for good */
-	atomic_bool pools_stale; /* DLP_EV_POOLS came */
+	/* Which list is wanted (DLP_EV_POOLS counts up), and which is known: 0, none. */
+	atomic_uint pools_wanted, pools_known;
 	bool listening;		 /* under the session's lock */
 	_Atomic(const struct session_pools *) pools;
 };
@@ -43,23 +44,26 @@ struct session {
 extern struct session session;
 
 void session_configure(void);
-void shim_start(void); /* the constructor; where the shim is linked in, its object comes along by being called */
+void shim_start(void); /* the constructor; where the shim is linked in, its object comes along by
+			  being called */
 
 /*
- * The pools, connecting first if need be (at most once a second) and asking again if they changed. NULL: no daemon. Not
- * under the table's lock. What it returns is never freed.
+ * The pools, connecting first if need be (at most once a second) and asking again if they changed.
+ * NULL: no daemon. Not under the table's lock. What it returns is never freed.
  */
 const struct session_pools *session_pools(void);
 /* The type of the pool with this st_dev, or 0. */
 uint32_t session_pool_type(const struct session_pools *pools, uint64_t dev);
 
-/* Before the first lease: the listener thread and what a revocation needs. 0 or -errno; -EPIPE: lost. */
+/* Before the first lease: the listener thread and what a revocation needs. 0 or -errno; -EPIPE:
+ * lost. */
 int session_listen(void);
 
 /* The connection is gone: says so once. Returns -EPIPE. */
 int session_lost(void);
 
-/* In a forked child: nothing is connected. The parent's sockets, as far as they are still here, are closed. */
+/* In a forked child: nothing is connected. The parent's sockets, as far as they are still here, are
+ * closed. */
 void session_forget(void);
 
 /* The listener's body, shim_revoke.c. */

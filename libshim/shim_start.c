@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The constructor, and the check that `daxlease-run --check` asks for with DAXLEASE_CHECK=1: whether the hooks would
- * fire in this program, and whether there is a daemon with pools. It ends the program before its main().
+ * The constructor, and the check that `daxlease-run --check` asks for with DAXLEASE_CHECK=1:
+ * whether the hooks would fire in this program, and whether there is a daemon with pools. It ends
+ * the program before its main().
  */
 #include <dlfcn.h>
 #include <inttypes.h>
@@ -16,7 +17,8 @@
 #include "libshim/shim_session.h"
 #include "libshim/shim_table.h"
 
-/* Whose definition a symbol of the program is bound to: ours, or another preload's that comes before us. */
+/* Whose definition a symbol of the program is bound to: ours, or another preload's that comes
+ * before us. */
 static bool hook_fires(const char *name)
 {
 	void *found = dlsym(RTLD_DEFAULT, name);
@@ -32,8 +34,14 @@ static bool hook_fires(const char *name)
 
 static int check(void)
 {
-	static const char *const hooks[] = {"mmap",	  "mmap64",	     "munmap",	       "mremap",
-					    "ibv_reg_mr", "ibv_reg_mr_iova", "ibv_reg_mr_iova2", "ibv_dereg_mr",
+	static const char *const hooks[] = {"mmap",
+					    "mmap64",
+					    "munmap",
+					    "mremap",
+					    "ibv_reg_mr",
+					    "ibv_reg_mr_iova",
+					    "ibv_reg_mr_iova2",
+					    "ibv_dereg_mr",
 					    "ibv_close_device"};
 	static const char *const modes[] = {"prefer", "require", "off"};
 	const struct session_pools *pools;
@@ -41,7 +49,8 @@ static int check(void)
 
 	for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
 		good &= hook_fires(hooks[i]);
-	printf("hooks: %s\nmode: %s\n", good ? "all in place" : "not all in place", modes[session.mode]);
+	printf("hooks: %s\nmode: %s\n", good ? "all in place" : "not all in place",
+	       modes[session.mode]);
 	pools = session_pools();
 	if (!pools) {
 		printf("daemon: none at %s\n", session.socket);
@@ -49,8 +58,8 @@ static int check(void)
 	} else {
 		printf("daemon: %s, %u pools\n", session.socket, pools->count);
 		for (unsigned i = 0; i < pools->count; i++)
-			printf("pool: device %u:%u, %s\n", major(pools->pool[i].dev), minor(pools->pool[i].dev),
-			       dlp_pool_type_text(pools->pool[i].type));
+			printf("pool: device %u:%u, %s\n", major(pools->pool[i].dev),
+			       minor(pools->pool[i].dev), dlp_pool_type_text(pools->pool[i].type));
 	}
 	return fflush(stdout) == 0 && good ? 0 : 1;
 }

@@ -23,7 +23,8 @@ static struct arena mapping_arena = ARENA_INIT(struct mapping);
 static struct arena file_arena = ARENA_INIT(struct map_file);
 static uint64_t tickets;
 
-/* What all mappings lie in: the fast answer for memory that is not ours. Only grows while there are any. */
+/* What all mappings lie in: the fast answer for memory that is not ours. Only grows while there are
+ * any. */
 static _Atomic uint64_t hull_start = UINT64_MAX, hull_end;
 
 static char *reserve; /* one page of an empty memfd: what a revoked mapping is replaced by */
@@ -70,8 +71,8 @@ bool table_hits(const void *addr, size_t length)
 {
 	uint64_t start = (uintptr_t)addr;
 
-	return start < atomic_load_explicit(&hull_end, memory_order_acquire) &&
-	       length > 0 && start + length > atomic_load_explicit(&hull_start, memory_order_acquire);
+	return start < atomic_load_explicit(&hull_end, memory_order_acquire) && length > 0 &&
+	       start + length > atomic_load_explicit(&hull_start, memory_order_acquire);
 }
 
 static struct mapping *mapping_of(struct tree_node *node)
@@ -154,7 +155,8 @@ static void widen_hull(uint64_t start, uint64_t end)
 		atomic_store(&hull_end, end);
 }
 
-struct mapping *table_add(uint64_t start, uint64_t end, uint64_t dev, uint64_t ino, uint64_t offset, int fd)
+struct mapping *table_add(uint64_t start, uint64_t end, uint64_t dev, uint64_t ino, uint64_t offset,
+			  int fd)
 {
 	struct mapping *mapping;
 
@@ -261,7 +263,7 @@ void table_forget_all(void)
 		table_remove(mapping, false);
 }
 
-/* --- the end of a mapping ---------------------------------------------------------------------------- */
+/* --- the end of a mapping -------------------------------------------------------------------- */
 
 int table_reserve(void)
 {
@@ -311,19 +313,27 @@ int table_blank(uint64_t start, uint64_t end, bool only_hole)
 
 	if (only_hole) {
 		long mapped = syscall(SYS_mmap, start, length, PROT_NONE,
-				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0L);
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+					      MAP_FIXED_NOREPLACE,
+				      -1, 0L);
 
 		if (mapped == -1)
 			return -errno;
 	}
 	/*
-	 * mremap(2) with an old size of 0 duplicates a shared mapping, here over whatever is at `start`, at once for
-	 * the other threads, and without any descriptor (the program may have none left, or have closed ours).
+	 * mremap(2) with an old size of 0 duplicates a shared mapping, here over whatever is at
+	 * `start`, at once for the other threads, and without any descriptor (the program may have
+	 * none left, or have closed ours).
 	 */
 	if (syscall(SYS_mremap, reserve, 0L, length, MREMAP_MAYMOVE | MREMAP_FIXED, start) != -1)
 		return 0;
-	/* It either changed nothing (too many mappings) or left a hole, in which by now another thread's memory may be:
-	 * msync tells them apart, and a hole is filled only if it still is one. */
+	/* mlockall(2) has locked the reserve, and its duplicate counts against RLIMIT_MEMLOCK. */
+	if (errno == EAGAIN && syscall(SYS_munlock, reserve, 1L) == 0 &&
+	    syscall(SYS_mremap, reserve, 0L, length, MREMAP_MAYMOVE | MREMAP_FIXED, start) != -1)
+		return 0;
+	/* It either changed nothing (too many mappings) or left a hole, in which by now another
+	 * thread's memory may be: msync tells them apart, and a hole is filled only if it still is
+	 * one. */
 	if (syscall(SYS_msync, start, length, MS_ASYNC) == 0)
 		return blank_anew(start, length, MAP_FIXED);
 	return blank_anew(start, length, MAP_FIXED_NOREPLACE);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The shim's table of mappings that have, or are about to have, a lease: by address, split where they are
- * treated in parts. May include: coverage, tree, arena.
+ * The shim's table of mappings that have, or are about to have, a lease: by address, split where
+ * they are treated in parts. May include: coverage, tree, arena.
  *
- * One lock for the table and for the MRs that stand on it (shim_mr.h), table_lock(). It is never held across a round
- * trip to the daemon, nor across a call that can wait in fanotify (mmap of a file, open): the revoker needs it
- * while such a call waits for the revoker. Coverage's lock comes after it.
+ * One lock for the table and for the MRs that stand on it (shim_mr.h), table_lock(). It is never
+ * held across a round trip to the daemon, nor across a call that can wait in fanotify (mmap of a
+ * file, open): the revoker needs it while such a call waits for the revoker. Coverage's lock comes
+ * after it.
  */
 #ifndef DAXLEASE_SHIM_TABLE_H
 #define DAXLEASE_SHIM_TABLE_H
@@ -19,7 +20,7 @@
 #include "libshim/tree.h"
 
 enum map_state {
-	MAP_PENDING, /* mapped, the daemon is being asked; the program does not have the address yet */
+	MAP_PENDING, /* mapped, the daemon is being asked; the program does not have it yet */
 	MAP_LEASED,
 	MAP_REVOKED, /* the empty memfd is there now; stands on no coverage */
 };
@@ -49,12 +50,13 @@ void table_unlock(const struct hook *hook);
 /* For fork: the lock alone. `fresh`: in the child. And for waiting on MRs (shim_mr.c). */
 void table_lock_bare(void);
 void table_unlock_bare(void);
-/* Waits (lock released meanwhile) for table_wake(), at most until deadline_ns of CLOCK_MONOTONIC: false, late. */
+/* Waits (lock released meanwhile) for table_wake(), at most until deadline_ns of CLOCK_MONOTONIC:
+ * false, late. */
 bool table_wait(uint64_t deadline_ns);
 void table_wake(void);
 
-/* Without the lock: may [addr, addr + length) touch a mapping of the table? Never wrongly no for a mapping that was given
- * to the program. */
+/* Without the lock: may [addr, addr + length) touch a mapping of the table? Never wrongly no for a
+ * mapping that was given to the program. */
 bool table_hits(const void *addr, size_t length);
 
 /* All below: lock held. */
@@ -64,10 +66,12 @@ struct mapping *table_first(uint64_t start, uint64_t end);
 struct mapping *table_next(const struct mapping *mapping); /* by address; NULL at the end */
 struct mapping *table_begin(void);
 
-/* Adds a mapping, pending; the range is free in the table. `fd` (or -1) is asked for the file's name when the file is
- * new here. NULL: no memory. */
-struct mapping *table_add(uint64_t start, uint64_t end, uint64_t dev, uint64_t ino, uint64_t offset, int fd);
-/* So that no mapping crosses the borders. 0 or -ENOMEM (then nothing is lost, some may have been cut). */
+/* Adds a mapping, pending; the range is free in the table. `fd` (or -1) is asked for the file's
+ * name when the file is new here. NULL: no memory. */
+struct mapping *table_add(uint64_t start, uint64_t end, uint64_t dev, uint64_t ino, uint64_t offset,
+			  int fd);
+/* So that no mapping crosses the borders. 0 or -ENOMEM (then nothing is lost, some may have been
+ * cut). */
 int table_cut(uint64_t start, uint64_t end);
 /* The parts of a file's mapping: cut at file offsets [start, end), which it overlaps. */
 int table_cut_file(struct mapping *mapping, uint64_t start, uint64_t end);
@@ -76,7 +80,7 @@ int table_cut_file(struct mapping *mapping, uint64_t start, uint64_t end);
 void table_remove(struct mapping *mapping, bool drop);
 /* All of [start, end), cut before. */
 void table_remove_range(uint64_t start, uint64_t end);
-/* Mappings in [start, end) now lie `by` further up (modulo 2^64); the target is free in the table. */
+/* Mappings in [start, end) now lie `by` further up (modulo 2^64); the target is free. */
 void table_move(uint64_t start, uint64_t end, uint64_t by);
 
 /* The part of a file that [start, end) of a mapping shows. */
@@ -90,8 +94,9 @@ static inline uint64_t map_offset_end(const struct mapping *mapping)
 	return map_offset(mapping, mapping->node.end);
 }
 
-/* Puts the empty memfd over [start, end): each access is SIGBUS. 0 or -errno. table_reserve(): once, before the first
- * lease, what that needs. `only_hole`: nothing may be there, -EEXIST otherwise. */
+/* Puts the empty memfd over [start, end): each access is SIGBUS. 0 or -errno. table_reserve():
+ * once, before the first lease, what that needs. `only_hole`: nothing may be there, -EEXIST
+ * otherwise. */
 int table_reserve(void);
 int table_blank(uint64_t start, uint64_t end, bool only_hole);
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * munmap and mremap as the program sees them. Both are done under the table's lock, so that the revoker never takes
- * for ours what another thread maps at an address that has just become free. Neither waits in fanotify.
+ * munmap and mremap as the program sees them. Both are done under the table's lock, so that the
+ * revoker never takes for ours what another thread maps at an address that has just become free.
+ * Neither waits in fanotify.
  *
- * What an on-demand MR needs stays mapped behind the program's back (a zombie) until its last deregistration, since
- * such an MR follows the address: munmap and mremap return as if it were gone (C22).
+ * What an on-demand MR needs stays mapped behind the program's back (a zombie) until its last
+ * deregistration, since such an MR follows the address: munmap and mremap return as if it were gone
+ * (C22).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -73,7 +75,7 @@ SHIM_EXPORT int munmap(void *addr, size_t length)
 	return -1;
 }
 
-/* --- mremap ------------------------------------------------------------------------------------------ */
+/* --- mremap ---------------------------------------------------------------------------------- */
 
 struct remap {
 	uint64_t old, old_length, new_length; /* whole pages */
@@ -81,12 +83,14 @@ struct remap {
 	void *target; /* MREMAP_FIXED */
 };
 
-/* A second mapping of the same pages lies at `by` from the first: it stands on the same lease, once more. */
+/* A second mapping of the same pages lies at `by` from the first: it stands on the same lease, once
+ * more. */
 static void copy_mappings(uint64_t start, uint64_t end, uint64_t by)
 {
 	struct mapping *from, *copy;
 
-	for (from = table_first(start, end); from && from->node.start < end; from = table_next(from)) {
+	for (from = table_first(start, end); from && from->node.start < end;
+	     from = table_next(from)) {
 		struct coverage_take take;
 		int error;
 
@@ -100,8 +104,8 @@ static void copy_mappings(uint64_t start, uint64_t end, uint64_t by)
 		copy->dont_fork = from->dont_fork;
 		if (copy->state != MAP_LEASED)
 			continue;
-		error = coverage_begin(&session.coverage, &take, from->file->node.dev, from->file->node.ino,
-				       from->offset, map_offset_end(from), 0);
+		error = coverage_begin(&session.coverage, &take, from->file->node.dev,
+				       from->file->node.ino, from->offset, map_offset_end(from), 0);
 		if (error >= 0)
 			coverage_end(&session.coverage, &take, error == 0);
 		if (error != 0)
@@ -123,11 +127,13 @@ static void *duplicate(const struct remap *remap)
 		dev = source->file->node.dev;
 		ino = source->file->node.ino;
 		offset = map_offset(source, remap->old);
-		held = coverage_held(&session.coverage, dev, ino, offset, offset + remap->new_length);
+		held = coverage_held(&session.coverage, dev, ino, offset,
+				     offset + remap->new_length);
 		if (!held && session.mode == SHIM_REQUIRE)
 			return fail(ENOMEM);
 	}
-	mapped = real_mremap((void *)(uintptr_t)remap->old, 0, remap->new_length, remap->flags, remap->target);
+	mapped = real_mremap((void *)(uintptr_t)remap->old, 0, remap->new_length, remap->flags,
+			     remap->target);
 	if (mapped == MAP_FAILED || !held)
 		return mapped;
 	start = (uintptr_t)mapped;
@@ -135,7 +141,8 @@ static void *duplicate(const struct remap *remap)
 	copy = table_add(start, start + remap->new_length, dev, ino, offset, -1);
 	if (!copy)
 		return mapped;
-	error = coverage_begin(&session.coverage, &take, dev, ino, offset, offset + remap->new_length, 0);
+	error = coverage_begin(&session.coverage, &take, dev, ino, offset,
+			       offset + remap->new_length, 0);
 	if (error >= 0)
 		coverage_end(&session.coverage, &take, error == 0);
 	if (error != 0) {
@@ -148,7 +155,8 @@ static void *duplicate(const struct remap *remap)
 	return mapped;
 }
 
-/* Moves or grows what an on-demand MR needs: the pages get a second address, the first becomes a zombie. */
+/* Moves or grows what an on-demand MR needs: the pages get a second address, the first becomes a
+ * zombie. */
 static void *move_from_under_mr(const struct remap *remap)
 {
 	uint64_t end = remap->old + remap->old_length;
@@ -164,11 +172,13 @@ static void *move_from_under_mr(const struct remap *remap)
 		return fail(ENOMEM);
 	}
 	mapped = real_mremap(old, remap->old_length, remap->old_length,
-			     MREMAP_MAYMOVE | MREMAP_DONTUNMAP | (remap->flags & MREMAP_FIXED), remap->target);
+			     MREMAP_MAYMOVE | MREMAP_DONTUNMAP | (remap->flags & MREMAP_FIXED),
+			     remap->target);
 	if (mapped == MAP_FAILED)
 		return mapped;
 	if (remap->new_length > remap->old_length) {
-		void *grown = real_mremap(mapped, remap->old_length, remap->new_length, MREMAP_MAYMOVE, NULL);
+		void *grown = real_mremap(mapped, remap->old_length, remap->new_length,
+					  MREMAP_MAYMOVE, NULL);
 
 		if (grown == MAP_FAILED) {
 			error = errno;
@@ -187,8 +197,8 @@ static void *move_from_under_mr(const struct remap *remap)
 static void *move(const struct remap *remap)
 {
 	uint64_t end = remap->old + remap->old_length, start;
-	void *mapped = real_mremap((void *)(uintptr_t)remap->old, remap->old_length, remap->new_length,
-				   remap->flags, remap->target);
+	void *mapped = real_mremap((void *)(uintptr_t)remap->old, remap->old_length,
+				   remap->new_length, remap->flags, remap->target);
 
 	if (mapped == MAP_FAILED)
 		return mapped;
@@ -216,7 +226,8 @@ static int check_source(const struct remap *remap)
 		if (session.mode == SHIM_REQUIRE)
 			return -ENOMEM;
 		if (say_first(SAY_GROWN, mapping->file->node.dev, mapping->file->node.ino))
-			say("%s: mremap: what the mapping grew by has no lease", mapping->file->path);
+			say("%s: mremap: what the mapping grew by has no lease",
+			    mapping->file->path);
 	}
 	return 0;
 }
@@ -245,7 +256,8 @@ static void *remap_locked(struct remap *remap)
 		if (!(remap->flags & MREMAP_FIXED))
 			return (void *)(uintptr_t)remap->old;
 	}
-	return mr_needs(remap->old, remap->old + remap->old_length) ? move_from_under_mr(remap) : move(remap);
+	return mr_needs(remap->old, remap->old + remap->old_length) ? move_from_under_mr(remap)
+								    : move(remap);
 }
 
 SHIM_EXPORT void *mremap(void *old, size_t old_size, size_t new_size, int flags, ...)
@@ -269,11 +281,13 @@ SHIM_EXPORT void *mremap(void *old, size_t old_size, size_t new_size, int flags,
 	ours = !shim_inside && (table_hits(old, old_size ? old_size : 1) ||
 				((flags & MREMAP_FIXED) && table_hits(remap.target, new_size)));
 	/* what the kernel will refuse is left to it, before anything is taken apart */
-	if (!ours || remap.old != coverage_floor(remap.old) || remap.new_length < new_size || new_size == 0 ||
-	    remap.old_length < old_size || (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) ||
+	if (!ours || remap.old != coverage_floor(remap.old) || remap.new_length < new_size ||
+	    new_size == 0 || remap.old_length < old_size ||
+	    (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) ||
 	    ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE)) ||
 	    ((flags & MREMAP_DONTUNMAP) && remap.old_length != remap.new_length) ||
-	    ((flags & MREMAP_FIXED) && (uintptr_t)remap.target != coverage_floor((uintptr_t)remap.target)))
+	    ((flags & MREMAP_FIXED) &&
+	     (uintptr_t)remap.target != coverage_floor((uintptr_t)remap.target)))
 		return real_mremap(old, old_size, new_size, flags, remap.target);
 	table_lock(&hook);
 	old = remap_locked(&remap);

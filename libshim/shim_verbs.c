@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Registration of memory for RDMA. On file-system DAX the kernel refuses long-term pins, so what is registered there
- * is made on demand (C21), where the device can; everything else is registered as the program asked. What stands
- * on leased mappings is recorded (shim_mr.h), so that it ends with its lease.
+ * Registration of memory for RDMA. On file-system DAX the kernel refuses long-term pins, so what is
+ * registered there is made on demand (C21), where the device can; everything else is registered as
+ * the program asked. What stands on leased mappings is recorded (shim_mr.h), so that it ends with
+ * its lease.
  *
- * The program gets libibverbs' own struct ibv_mr: other verbs go on working on it. Only the headers of libibverbs are
- * used here; its functions are looked up, in the versions that programs are linked to, when they are first needed: it
- * may come with a plug-in only.
+ * The program gets libibverbs' own struct ibv_mr: other verbs go on working on it. Only the headers
+ * of libibverbs are used here; its functions are looked up, in the versions that programs are
+ * linked to, when they are first needed: it may come with a plug-in only.
  *
- * Not followed: ibv_rereg_mr, ibv_import_mr, ibv_reg_dmabuf_mr; and implicit on-demand MRs (the whole address space),
- * which reach what is mapped and nothing else, so that replacing the mapping is all there is to do.
+ * Not followed: ibv_rereg_mr, ibv_import_mr, ibv_reg_dmabuf_mr; and implicit on-demand MRs (the
+ * whole address space), which reach what is mapped and nothing else, so that replacing the mapping
+ * is all there is to do.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,9 +27,10 @@
 
 /* No header declares all of these as functions. */
 SHIM_EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access);
-SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, int access);
-SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
-					    unsigned int access);
+SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length,
+					   uint64_t iova, int access);
+SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
+					    uint64_t iova, unsigned int access);
 SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr);
 SHIM_EXPORT int ibv_close_device(struct ibv_context *context);
 
@@ -43,7 +46,8 @@ static const struct {
 	[CLOSE_DEVICE] = {"ibv_close_device", "IBVERBS_1.1"},
 };
 
-/* libibverbs' ibv_reg_mr calls its ibv_reg_mr_iova2 through the PLT, so comes here again: once is enough. */
+/* libibverbs' ibv_reg_mr calls its ibv_reg_mr_iova2 through the PLT, so comes here again: once is
+ * enough. */
 static __thread int in_verbs __attribute__((tls_model("initial-exec")));
 
 /* The library's own, or NULL with errno ENOSYS. Every thread that looks finds the same. */
@@ -113,7 +117,7 @@ static int real_deregister(struct ibv_mr *mr)
 	return error;
 }
 
-/* Whether the device can do on-demand MRs for reliable connections at all; its name says nothing. */
+/* Whether the device can do on-demand MRs at all; its name says nothing. */
 static bool can_odp(struct ibv_context *context)
 {
 	struct ibv_device_attr_ex attr = {0};
@@ -149,7 +153,8 @@ static struct mr_context *context_of(struct ibv_context *verbs_context)
 static void prefetch(const struct registration *r, const struct ibv_mr *mr)
 {
 	struct verbs_context *extended = verbs_get_ctx_op(r->pd->context, advise_mr);
-	const unsigned writing = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC;
+	const unsigned writing = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+				 IBV_ACCESS_REMOTE_ATOMIC;
 	enum ibv_advise_mr_advice advice = r->access & writing ? IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE
 							       : IBV_ADVISE_MR_ADVICE_PREFETCH;
 	uint64_t address = r->verb == REG_MR ? (uintptr_t)r->addr : r->iova;
@@ -174,10 +179,12 @@ static void say_why(const struct registration *r, bool ours, int error)
 	if (error != EOPNOTSUPP || (r->access & IBV_ACCESS_ON_DEMAND))
 		return;
 	if (ours && say_first(SAY_NO_ODP, (uintptr_t)r->pd->context, 0))
-		say("%s cannot register memory on demand, and the kernel allows nothing else on file-system DAX",
+		say("%s cannot register memory on demand, and the kernel allows nothing else on "
+		    "file-system DAX",
 		    r->pd->context->device->name);
 	else if (!ours && say_first(SAY_UNLEASED_MR, 0, 0))
-		say("the kernel refused to register memory that has no lease: if it is a file's on file-system DAX, "
+		say("the kernel refused to register memory that has no lease: if it is a file's on "
+		    "file-system DAX, "
 		    "the file must be in a pool of the daemon and its mapping leased");
 }
 
@@ -190,8 +197,10 @@ static struct ibv_mr *register_leased(const struct registration *r, struct mr_re
 	struct hook hook;
 
 	if (mr) {
-		struct uverbs_mr id = {
-			.handle = mr->handle, .lkey = mr->lkey, .rkey = mr->rkey, .length = r->length};
+		struct uverbs_mr id = {.handle = mr->handle,
+				       .lkey = mr->lkey,
+				       .rkey = mr->rkey,
+				       .length = r->length};
 
 		table_lock(&hook);
 		error = -mr_registered(record, mr, &id);
@@ -219,7 +228,8 @@ static struct ibv_mr *reg(const struct registration *r)
 	struct hook hook;
 	int error;
 
-	if (in_verbs || shim_inside || session.mode == SHIM_OFF || (!r->addr && r->length == SIZE_MAX))
+	if (in_verbs || shim_inside || session.mode == SHIM_OFF ||
+	    (!r->addr && r->length == SIZE_MAX))
 		return real_register(r, r->access);
 	error = 1;
 	if (table_hits(r->addr, r->length)) {
@@ -253,7 +263,8 @@ SHIM_EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t leng
 					  .access = (unsigned)access});
 }
 
-SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, int access)
+SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length,
+					   uint64_t iova, int access)
 {
 	return reg(&(struct registration){.verb = REG_MR_IOVA,
 					  .pd = pd,
@@ -263,8 +274,8 @@ SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t
 					  .access = (unsigned)access});
 }
 
-SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
-					    unsigned int access)
+SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
+					    uint64_t iova, unsigned int access)
 {
 	return reg(&(struct registration){.verb = REG_MR_IOVA2,
 					  .pd = pd,
@@ -286,8 +297,8 @@ SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 	table_lock(&hook);
 	record = mr_find(mr);
 	if (record && record->state == MR_DESTROYED) {
-		/* The struct is lost on purpose: only the real function could free it, and that would first
-		 * destroy by its handle, which may be another MR's by now. */
+		/* The struct is lost on purpose: only the real function could free it, and that
+		 * would first destroy by its handle, which may be another MR's by now. */
 		destroyed = true;
 		mr_end(record);
 	} else if (record) {

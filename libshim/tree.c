@@ -85,7 +85,8 @@ void tree_insert(struct tree *tree, struct tree_node *node)
 void tree_erase(struct tree *tree, struct tree_node *node)
 {
 	while (node->left && node->right)
-		rotate_up(tree, node->left->priority > node->right->priority ? node->left : node->right);
+		rotate_up(tree,
+			  node->left->priority > node->right->priority ? node->left : node->right);
 	replace(tree, node, node->left ? node->left : node->right);
 	node->left = node->right = node->parent = NULL;
 	tree->count--;

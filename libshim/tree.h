@@ -24,7 +24,8 @@ struct tree {
 void tree_insert(struct tree *tree, struct tree_node *node); /* overlaps none of its file */
 void tree_erase(struct tree *tree, struct tree_node *node);
 
-/* The first range of (dev, ino) that ends behind `at`: it contains `at` or lies behind it. NULL: none. */
+/* The first range of (dev, ino) that ends behind `at`: it contains `at` or lies behind it. NULL:
+ * none. */
 struct tree_node *tree_find(const struct tree *tree, uint64_t dev, uint64_t ino, uint64_t at);
 /* In order, over all files. */
 struct tree_node *tree_first(const struct tree *tree);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Checks of the shim's tests: each names itself when it fails, and the process ends. Usable from every thread and
- * from a child. */
+/* Checks of the shim's tests: each names itself when it fails, and the process ends. Usable from
+ * every thread and from a child. */
 #ifndef DAXLEASE_TESTS_SHIM_CHECK_H
 #define DAXLEASE_TESTS_SHIM_CHECK_H
 
@@ -10,13 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                            \
-	do {                                                                                        \
-		if (!(condition)) {                                                                 \
-			fprintf(stderr, "%s:%d: %s: not so: %s (errno %d)\n", __FILE__, __LINE__,   \
-				__func__, #condition, errno);                                       \
-			_exit(1);                                                                   \
-		}                                                                                   \
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: %s: not so: %s (errno %d)\n", __FILE__, __LINE__,  \
+				__func__, #condition, errno);                                      \
+			_exit(1);                                                                  \
+		}                                                                                  \
 	} while (0)
 
 /* Runs each test of a NULL-terminated table, and counts. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Coverage against a naive model: random takings, givings back and revocations, every page counted. */
+/* Coverage against a naive model: random takings and givings back, every page counted. */
 #include "libshim/coverage.h"
 
 #include <sys/stat.h>
@@ -21,7 +21,8 @@ static int take_pages(unsigned first, unsigned end)
 {
 	struct coverage_take take;
 	struct dlp_grant_reply reply;
-	int error = coverage_begin(&coverage, &take, file.st_dev, file.st_ino, first * page, end * page, 0);
+	int error = coverage_begin(&coverage, &take, file.st_dev, file.st_ino, first * page,
+				   end * page, 0);
 
 	CHECK(error >= 0);
 	if (error > 0)
@@ -53,13 +54,14 @@ static void refusal_leaves_nothing(void)
 	fake_refuse(DLP_REASON_HOLE);
 	CHECK(take_pages(0, 10) == -ENODATA);
 	fake_refuse(0);
-	CHECK(fake_held(0, FAKE_PAGES) == 2 && coverage_held(&coverage, file.st_dev, file.st_ino, 4 * page, 6 * page));
+	CHECK(fake_held(0, FAKE_PAGES) == 2 &&
+	      coverage_held(&coverage, file.st_dev, file.st_ino, 4 * page, 6 * page));
 	CHECK(!coverage_held(&coverage, file.st_dev, file.st_ino, 3 * page, 6 * page));
 	drop_pages(4, 6);
 	CHECK(fake_wait_held(0, FAKE_PAGES, 0) && coverage.ranges.count == 0);
 }
 
-/* A revocation between begin and end takes the references; what another takes behind it is its own. */
+/* A revocation between begin and end takes the references; what comes behind it is another. */
 static void revoked_while_asked(void)
 {
 	struct coverage_take take;
@@ -70,7 +72,8 @@ static void revoked_while_asked(void)
 	coverage_forget(&coverage, file.st_dev, file.st_ino, 2 * page, 4 * page);
 	CHECK(take_pages(2, 3) == 0);
 	coverage_end(&coverage, &take, true);
-	/* the older end says of page 3, where nobody stands, that it is not needed; 2 is the newer one's */
+	/* the older end says of page 3, where nobody stands, that it is not needed; 2 is the newer
+	 * one's */
 	CHECK(fake_wait_held(3, 4, 0) && fake_held(0, 8) == 7);
 	drop_pages(0, 2);
 	drop_pages(4, 8);
@@ -79,12 +82,36 @@ static void revoked_while_asked(void)
 	CHECK(fake_wait_held(0, FAKE_PAGES, 0) && coverage.ranges.count == 0);
 }
 
+/* The older taking's end neither makes the newer one's range held nor takes its reference. */
+static void older_end_is_not_the_newer(void)
+{
+	struct coverage_take older, newer;
+	struct dlp_grant_reply reply;
+
+	for (int granted = 0; granted < 2; granted++) {
+		CHECK(coverage_begin(&coverage, &older, file.st_dev, file.st_ino, 0, 4 * page, 0) ==
+		      1);
+		coverage_forget(&coverage, file.st_dev, file.st_ino, 0, 4 * page);
+		CHECK(coverage_begin(&coverage, &newer, file.st_dev, file.st_ino, 0, 4 * page, 0) ==
+		      1);
+		coverage_end(&coverage, &older, granted);
+		CHECK(!coverage_held(&coverage, file.st_dev, file.st_ino, 0, page));
+		CHECK(coverage_ask(&coverage, &newer, file_fd, &reply, NULL, NULL) == 0);
+		coverage_end(&coverage, &newer, true);
+		CHECK(coverage_held(&coverage, file.st_dev, file.st_ino, 0, 4 * page) &&
+		      fake_held(0, 4) == 4);
+		drop_pages(0, 4);
+		CHECK(fake_wait_held(0, FAKE_PAGES, 0) && coverage.ranges.count == 0);
+	}
+}
+
 static void last_page_ends_at_its_size(void)
 {
 	struct coverage_take take;
 
 	CHECK(coverage_begin(&coverage, &take, file.st_dev, file.st_ino, 1, page + 1, 0) == 1);
-	CHECK(take.start == 0 && take.end == 2 * page && take.ask_start == 1 && take.ask_end == page + 1);
+	CHECK(take.start == 0 && take.end == 2 * page && take.ask_start == 1 &&
+	      take.ask_end == page + 1);
 	coverage_end(&coverage, &take, false);
 	CHECK(coverage.ranges.count == 0);
 }
@@ -97,17 +124,21 @@ static void later_grants_are_not_meant(void)
 	uint64_t start = 0, end, epoch;
 
 	CHECK(take_pages(0, 4) == 0);
-	CHECK(coverage_begin(&coverage, &take, file.st_dev, file.st_ino, 4 * page, 6 * page, 0) == 1);
+	CHECK(coverage_begin(&coverage, &take, file.st_dev, file.st_ino, 4 * page, 6 * page, 0) ==
+	      1);
 	CHECK(coverage_ask(&coverage, &take, file_fd, &reply, NULL, NULL) == 0);
 	epoch = reply.epoch;
 	coverage_end(&coverage, &take, true);
-	CHECK(coverage_meant(&coverage, file.st_dev, file.st_ino, &start, 10 * page, epoch - 1, &end));
+	CHECK(coverage_meant(&coverage, file.st_dev, file.st_ino, &start, 10 * page, epoch - 1,
+			     &end));
 	CHECK(start == 0 && end == 4 * page);
 	start = end;
-	CHECK(coverage_meant(&coverage, file.st_dev, file.st_ino, &start, 10 * page, epoch - 1, &end));
+	CHECK(coverage_meant(&coverage, file.st_dev, file.st_ino, &start, 10 * page, epoch - 1,
+			     &end));
 	CHECK(start == 6 * page && end == 10 * page);
 	start = end;
-	CHECK(!coverage_meant(&coverage, file.st_dev, file.st_ino, &start, 10 * page, epoch - 1, &end));
+	CHECK(!coverage_meant(&coverage, file.st_dev, file.st_ino, &start, 10 * page, epoch - 1,
+			      &end));
 	start = 0;
 	CHECK(coverage_meant(&coverage, file.st_dev, file.st_ino, &start, 10 * page, epoch, &end));
 	CHECK(start == 0 && end == 10 * page);
@@ -115,19 +146,22 @@ static void later_grants_are_not_meant(void)
 	CHECK(fake_wait_held(0, FAKE_PAGES, 0) && coverage.ranges.count == 0);
 }
 
-/* What is held to freeze only is asked for again by whoever maps it; the other way round nothing is asked. */
+/* What is held to freeze only is asked for again by whoever maps it; the other way round nothing is
+ * asked. */
 static void freeze_and_mapping(void)
 {
 	struct coverage_take freeze, mapped;
 	struct dlp_grant_reply reply;
 
-	CHECK(coverage_begin(&coverage, &freeze, file.st_dev, file.st_ino, 0, page, DLP_GRANT_FREEZE) == 1);
+	CHECK(coverage_begin(&coverage, &freeze, file.st_dev, file.st_ino, 0, page,
+			     DLP_GRANT_FREEZE) == 1);
 	CHECK(coverage_ask(&coverage, &freeze, file_fd, &reply, NULL, NULL) == 0);
 	coverage_end(&coverage, &freeze, true);
 	CHECK(coverage_begin(&coverage, &mapped, file.st_dev, file.st_ino, 0, page, 0) == 1);
 	CHECK(coverage_ask(&coverage, &mapped, file_fd, &reply, NULL, NULL) == 0);
 	coverage_end(&coverage, &mapped, true);
-	CHECK(coverage_begin(&coverage, &freeze, file.st_dev, file.st_ino, 0, page, DLP_GRANT_FREEZE) == 0);
+	CHECK(coverage_begin(&coverage, &freeze, file.st_dev, file.st_ino, 0, page,
+			     DLP_GRANT_FREEZE) == 0);
 	coverage_end(&coverage, &freeze, true);
 	drop_pages(0, 1);
 	drop_pages(0, 1);
@@ -165,8 +199,8 @@ static void like_a_naive_model(void)
 		}
 		for (unsigned i = 0; i < PAGES; i++) {
 			held += model[i] > 0;
-			CHECK(coverage_held(&coverage, file.st_dev, file.st_ino, i * page, (i + 1) * page) ==
-			      (model[i] > 0));
+			CHECK(coverage_held(&coverage, file.st_dev, file.st_ino, i * page,
+					    (i + 1) * page) == (model[i] > 0));
 		}
 		if (step % 64 == 0)
 			CHECK(fake_wait_held(0, FAKE_PAGES, held));
@@ -182,6 +216,7 @@ int main(void)
 		{"references are counted", counts_references},
 		{"a refusal leaves nothing behind", refusal_leaves_nothing},
 		{"a revocation while the daemon is asked", revoked_while_asked},
+		{"two takings with a revocation between", older_end_is_not_the_newer},
 		{"ends that are no page's", last_page_ends_at_its_size},
 		{"an event that comes late", later_grants_are_not_meant},
 		{"freezing and mapping one range", freeze_and_mapping},

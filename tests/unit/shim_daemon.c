@@ -10,7 +10,7 @@
 #include "proto/proto.h"
 #include "tests/unit/shim_check.h"
 
-#define SESSIONS 64
+#define SESSIONS 128
 #define SECONDS 10
 
 enum page_state { PAGE_FREE, PAGE_HELD, PAGE_LOSING };
@@ -28,13 +28,14 @@ static unsigned grants, mrs;
 static uint64_t epoch; /* of grants and revocations */
 static int first_error;
 static uint32_t refusal;
+static unsigned pool_delay_ns; /* set before the first session */
 static void (*before_reply)(void);
 static uint64_t pool_dev, file_ino, page_size;
 static uint32_t pool_type;
 static int listener;
 
-static void answer(struct fake_session *s, const struct dlp_head *to, struct dlp_head *reply, size_t size, int fd,
-		   int error)
+static void answer(struct fake_session *s, const struct dlp_head *to, struct dlp_head *reply,
+		   size_t size, int fd, int error)
 {
 	reply->opcode = to->opcode | DLP_REPLY;
 	reply->seq = to->seq;
@@ -46,7 +47,10 @@ static void *listen_events(void *arg);
 
 static void on_hello(struct fake_session *s, const struct dlp_head *head)
 {
-	struct dlp_hello_reply reply = {.major = DLP_MAJOR, .minor = DLP_MINOR, .pools = 1, .session = 1};
+	struct dlp_hello_reply reply = {.major = DLP_MAJOR,
+					.minor = DLP_MINOR,
+					.pools = 1,
+					.session = 1};
 	int pair[2];
 	pthread_t thread;
 
@@ -64,6 +68,8 @@ static void on_pool(struct fake_session *s, const struct dlp_pool *ask)
 {
 	struct dlp_pool_reply reply = {.pools = 1};
 
+	if (pool_delay_ns)
+		nanosleep(&(struct timespec){.tv_nsec = pool_delay_ns}, NULL);
 	if (ask->index == 0) {
 		reply.type = pool_type;
 		reply.state = DLP_POOL_READY;
@@ -241,6 +247,11 @@ void fake_refuse(uint32_t reason)
 	pthread_mutex_lock(&lock);
 	refusal = reason;
 	pthread_mutex_unlock(&lock);
+}
+
+void fake_slow_pools(unsigned delay_ns)
+{
+	pool_delay_ns = delay_ns;
 }
 
 void fake_before_reply(void (*hook)(void))

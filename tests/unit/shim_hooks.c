@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The memory hooks, one thread, against the fake daemon. The shim is linked in: mmap here is the hook (shim_names.h). Every test leaves
- * no lease behind.
+ * The memory hooks, one thread, against the fake daemon. The shim is linked in: mmap here is the
+ * hook (shim_names.h). Every test leaves no lease behind.
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -19,8 +19,8 @@
 
 #define RW (PROT_READ | PROT_WRITE)
 
-/* A child of fork starts a listener of its own; the sanitizer wants to be told that this is meant. */
-const char *__tsan_default_options(void);
+/* A child of fork starts a listener of its own; the sanitizer must be told that this is meant. */
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
 	return "die_after_fork=0";
@@ -148,7 +148,8 @@ static void fixed(void)
 	CHECK(mmap(place, page, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == place);
 	CHECK(mmap(place + 3 * page, page, RW, MAP_PRIVATE | MAP_FIXED, fd, 0) == place + 3 * page);
 	CHECK(fake_wait_held(0, 32, 2) && touch(place) == 0 && touch(place + 3 * page) == 0);
-	CHECK(map_at(place, 0, 1, MAP_SHARED | MAP_FIXED_NOREPLACE) == MAP_FAILED && errno == EEXIST);
+	CHECK(map_at(place, 0, 1, MAP_SHARED | MAP_FIXED_NOREPLACE) == MAP_FAILED &&
+	      errno == EEXIST);
 	CHECK(map_at(place + 1, 0, 1, MAP_SHARED | MAP_FIXED) == MAP_FAILED && errno == EINVAL);
 	CHECK(munmap(place, 8 * page) == 0);
 	none_left();
@@ -156,7 +157,8 @@ static void fixed(void)
 	/* where the kernel would put it anyway: the way round its own first mapping */
 	old = map(0, 8);
 	CHECK(munmap(old, 8 * page) == 0);
-	CHECK(map_at(old, 0, 8, MAP_SHARED | MAP_FIXED) == old && fake_held(0, 8) == 8 && touch(old) == 0);
+	CHECK(map_at(old, 0, 8, MAP_SHARED | MAP_FIXED) == old && fake_held(0, 8) == 8 &&
+	      touch(old) == 0);
 	CHECK(munmap(old, 8 * page) == 0);
 	none_left();
 }
@@ -232,7 +234,8 @@ static void revoked_while_pending(void)
 	fake_finish(0, 4);
 	session.mode = SHIM_PREFER;
 	fake_before_reply(revoke_before_reply);
-	mapped = map(0, 4); /* closed: goes on without a lease, on the file and not on what replaced it */
+	mapped = map(0, 4); /* closed: goes on without a lease, on the file and not on what replaced
+			       it */
 	CHECK(touch(mapped) == 0 && munmap(mapped, 4 * page) == 0);
 	fake_finish(0, 4);
 	none_left();
@@ -416,7 +419,7 @@ int main(void)
 	CHECK(fd >= 0 && ftruncate(fd, (off_t)(FAKE_PAGES * page)) == 0 && fstat(fd, &st) == 0);
 	CHECK(setenv("DAXLEASE_SOCKET", socket_path, 1) == 0);
 	shim_start();
-	session_configure(); /* again: the constructor may have run before the environment was set */
+	session_configure(); /* the constructor may have run before the environment was set */
 	fake_start(socket_path, st.st_dev, st.st_ino, DLP_POOL_MOUNT);
 	result = check_all(tests);
 	unlink(path);

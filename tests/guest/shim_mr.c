@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * What an MR keeps (C22), in a program that knows nothing of leases: run it under daxlease-run
+ * --mode require in the guest. Remote writes go from one queue pair of the process to another.
+ *
+ *   shim_mr FILE       FILE: on file-system DAX, 4 MiB, written
+ */
+#include <fcntl.h>
+#include <infiniband/verbs.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+#include "tests/unit/shim_check.h"
+
+#define MIB (1u << 20)
+#define RW (PROT_READ | PROT_WRITE)
+#define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE)
+#define GID_INDEX 1
+
+static const char *path;
+static int fd;
+static struct ibv_context *context;
+static struct ibv_pd *pd;
+static struct ibv_cq *cq;
+static struct ibv_mr *source;
+static char *source_page;
+
+static struct ibv_qp *make_qp(void)
+{
+	struct ibv_qp_init_attr attr = {.send_cq = cq,
+					.recv_cq = cq,
+					.cap = {16, 16, 1, 1, 0},
+					.qp_type = IBV_QPT_RC};
+	struct ibv_qp *qp = ibv_create_qp(pd, &attr);
+
+	CHECK(qp);
+	return qp;
+}
+
+static void connect_qp(struct ibv_qp *qp, const struct ibv_qp *to)
+{
+	struct ibv_qp_attr init = {.qp_state = IBV_QPS_INIT,
+				   .port_num = 1,
+				   .qp_access_flags = ACCESS};
+	struct ibv_qp_attr receive = {.qp_state = IBV_QPS_RTR,
+				      .path_mtu = IBV_MTU_1024,
+				      .dest_qp_num = to->qp_num,
+				      .max_dest_rd_atomic = 1,
+				      .min_rnr_timer = 12,
+				      .ah_attr = {.is_global = 1,
+						  .port_num = 1,
+						  .grh = {.sgid_index = GID_INDEX,
+							  .hop_limit = 1}}};
+	struct ibv_qp_attr send = {.qp_state = IBV_QPS_RTS,
+				   .timeout = 14,
+				   .retry_cnt = 7,
+				   .rnr_retry = 7,
+				   .max_rd_atomic = 1};
+
+	CHECK(ibv_query_gid(context, 1, GID_INDEX, &receive.ah_attr.grh.dgid) == 0);
+	CHECK(ibv_modify_qp(qp, &init,
+			    IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS) ==
+	      0);
+	CHECK(ibv_modify_qp(qp, &receive,
+			    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				    IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+				    IBV_QP_MIN_RNR_TIMER) == 0);
+	CHECK(ibv_modify_qp(qp, &send,
+			    IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+				    IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC) == 0);
+}
+
+/* A page of `byte` by RDMA to `offset` of the MR at `start`: the completion's status. */
+static enum ibv_wc_status write_remote(const struct ibv_mr *mr, const char *start, size_t offset,
+				       char byte)
+{
+	struct ibv_qp *from = make_qp(), *to = make_qp();
+	struct ibv_sge sge = {(uintptr_t)source_page, 4096, source->lkey};
+	struct ibv_send_wr request = {.sg_list = &sge,
+				      .num_sge = 1,
+				      .opcode = IBV_WR_RDMA_WRITE,
+				      .send_flags = IBV_SEND_SIGNALED,
+				      .wr.rdma = {(uintptr_t)start + offset, mr->rkey}};
+	struct ibv_send_wr *bad;
+	struct ibv_wc done;
+	int count;
+
+	memset(source_page, byte, 4096);
+	connect_qp(from, to);
+	connect_qp(to, from);
+	CHECK(ibv_post_send(from, &request, &bad) == 0);
+	while ((count = ibv_poll_cq(cq, 1, &done)) == 0)
+		;
+	CHECK(count == 1);
+	CHECK(ibv_destroy_qp(from) == 0 && ibv_destroy_qp(to) == 0);
+	return done.status;
+}
+
+static bool file_has(size_t offset, char byte)
+{
+	char found;
+
+	CHECK(pread(fd, &found, 1, (off_t)offset) == 1);
+	return found == byte;
+}
+
+static bool is_mapped(const char *at)
+{
+	return msync((void *)at, 4096, MS_ASYNC) == 0;
+}
+
+/* How many leases on the file the daemon has. */
+static bool leases_are(int wanted)
+{
+	for (int try = 0; try < 200; try++) {
+		FILE *list = popen("daxleasectl list --output path 2>/dev/null", "r");
+		char line[4096];
+		int count = 0;
+
+		CHECK(list);
+		while (fgets(line, sizeof(line), list))
+			count += strncmp(line, path, strlen(path)) == 0;
+		CHECK(pclose(list) == 0);
+		if (count == wanted)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static char *map_file(void)
+{
+	char *map = mmap(NULL, 2 * MIB, RW, MAP_SHARED, fd, 0);
+
+	CHECK(map != MAP_FAILED);
+	return map;
+}
+
+static void munmap_under_mr(void)
+{
+	char *map = map_file();
+	struct ibv_mr *mr = ibv_reg_mr(pd, map, MIB, ACCESS),
+		      *half = ibv_reg_mr(pd, map, MIB / 2, ACCESS);
+
+	CHECK(mr && half && write_remote(mr, map, 8192, 'A') == IBV_WC_SUCCESS &&
+	      file_has(8192, 'A'));
+	CHECK(munmap(map, 2 * MIB) == 0);
+	CHECK(!is_mapped(map + MIB) && leases_are(1));
+	CHECK(write_remote(mr, map, 8192, 'B') == IBV_WC_SUCCESS && file_has(8192, 'B'));
+	CHECK(ibv_dereg_mr(mr) == 0);
+	CHECK(!is_mapped(map + MIB / 2) && is_mapped(map) && leases_are(1));
+	CHECK(write_remote(half, map, 8192, 'C') == IBV_WC_SUCCESS && file_has(8192, 'C'));
+	CHECK(ibv_dereg_mr(half) == 0 && !is_mapped(map) && leases_are(0));
+}
+
+static void mremap_under_mr(void)
+{
+	char *map = map_file(), *moved;
+	struct ibv_mr *mr = ibv_reg_mr(pd, map, MIB, ACCESS);
+
+	CHECK(mr);
+	moved = mmap(NULL, 2 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(mremap(map, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == moved);
+	CHECK(write_remote(mr, map, 4096, 'D') == IBV_WC_SUCCESS && file_has(4096, 'D') &&
+	      moved[4096] == 'D');
+	CHECK(!is_mapped(map + MIB));
+	CHECK(munmap(moved, 2 * MIB) == 0 && leases_are(1));
+	CHECK(write_remote(mr, map, 4096, 'E') == IBV_WC_SUCCESS && file_has(4096, 'E'));
+	CHECK(ibv_dereg_mr(mr) == 0 && !is_mapped(map) && leases_are(0));
+}
+
+/* Something else is mapped over it: the MR ends, and reaches neither the file nor what is there
+ * now. */
+static void mapped_over(void)
+{
+	char *map = map_file();
+	struct ibv_mr *mr = ibv_reg_mr(pd, map, MIB, ACCESS);
+
+	CHECK(mr && write_remote(mr, map, 4096, 'F') == IBV_WC_SUCCESS);
+	CHECK(mmap(map, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == map);
+	CHECK(write_remote(mr, map, 4096, 'G') == IBV_WC_REM_ACCESS_ERR);
+	CHECK(map[4096] == 0 && file_has(4096, 'F'));
+	CHECK(mr->length == MIB && ibv_dereg_mr(mr) == 0);
+	CHECK(munmap(map, 2 * MIB) == 0 && leases_are(0));
+}
+
+/* Other memory in the same registration, other functions, and none of ours. */
+static void other_registrations(void)
+{
+	char *map = map_file(), *anonymous;
+	struct ibv_mr *mr;
+
+	/* rxe takes the iova of an on-demand MR for an address of the process: another one it does
+	 * not reach */
+	mr = ibv_reg_mr_iova(pd, map, MIB, (uintptr_t)map, ACCESS);
+	CHECK(mr && write_remote(mr, map, 4096, 'H') == IBV_WC_SUCCESS && file_has(4096, 'H'));
+	CHECK(ibv_dereg_mr(mr) == 0);
+	anonymous = mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mr = ibv_reg_mr(pd, anonymous, MIB, ACCESS);
+	CHECK(mr && write_remote(mr, anonymous, 0, 'I') == IBV_WC_SUCCESS && anonymous[0] == 'I');
+	CHECK(ibv_dereg_mr(mr) == 0);
+	CHECK(mmap(map + MIB, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+	      map + MIB);
+	mr = ibv_reg_mr(pd, map, 2 * MIB, ACCESS);
+	CHECK(mr && write_remote(mr, map, MIB, 'J') == IBV_WC_SUCCESS && map[MIB] == 'J');
+	CHECK(ibv_dereg_mr(mr) == 0 && munmap(map, 2 * MIB) == 0 && leases_are(0));
+}
+
+/* The last: an MR is left when the device is closed. */
+static void device_closed(void)
+{
+	char *map = map_file();
+
+	CHECK(ibv_reg_mr(pd, map, MIB, ACCESS) && munmap(map, 2 * MIB) == 0 && leases_are(1));
+	CHECK(ibv_close_device(context) == 0 && !is_mapped(map) && leases_are(0));
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_test tests[] = {
+		{"C22 munmap under on-demand MRs", munmap_under_mr},
+		{"C22 mremap under one", mremap_under_mr},
+		{"C22 MAP_FIXED over one ends it", mapped_over},
+		{"C21 registered by iova, mixed, and not ours", other_registrations},
+		{"C1 ibv_close_device with an MR left", device_closed},
+		{0},
+	};
+	struct ibv_device **devices = ibv_get_device_list(NULL);
+
+	CHECK(argc == 2 && devices && devices[0]);
+	path = argv[1];
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	context = ibv_open_device(devices[0]);
+	CHECK(context && (pd = ibv_alloc_pd(context)) &&
+	      (cq = ibv_create_cq(context, 64, NULL, NULL, 0)));
+	source_page = mmap(NULL, 4096, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	source = ibv_reg_mr(pd, source_page, 4096, IBV_ACCESS_LOCAL_WRITE);
+	CHECK(source);
+	return check_all(tests);
+}
