@@ -25,6 +25,7 @@ EXTRA_DIST += \
 	tests/host/pool_check.sh \
 	tests/host/requests \
 	tests/host/run \
+	tests/host/shim_threads \
 	tests/install-tree \
 	tests/make-check \
 	tests/run-all \
@@ -97,7 +98,10 @@ worker_process_CPPFLAGS = $(unit_cppflags)
 worker_process_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- programs that scripts run ---
-check_PROGRAMS += core_property guard_events holder mr_destroy pool_check pool_stuck rdma_pair
+check_PROGRAMS += api core_property guard_events holder mr_destroy pool_check pool_stuck rdma_pair
+
+api_SOURCES = tests/host/api.c
+api_LDADD = libdaxlease.la
 
 guard_events_SOURCES = \
 	tests/host/guard_calls.c \
