@@ -325,6 +325,8 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 	uint64_t leases = 0;
 	int rc = -ENOMEM;
 
+	log_debug("attempt by thread %d of process %d (%s): %s, system call %ld%s%s", a->tid, a->tgid, a->comm,
+		  dlp_cause_text(a->cause), a->syscall, a->opaque ? ", opaque" : "", a->answered ? ", answered" : "");
 	earlier_finished(d, a);
 	memcpy(in.comm, a->comm, sizeof(in.comm));
 	if (note) {

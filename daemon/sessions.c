@@ -446,13 +446,18 @@ static void refuse(struct session *s, const union dlp_buffer *m)
 		session_reply(s, &m->head, &reply.head, answer->size, -1, EACCES);
 }
 
+static void dispose(void *arg, int fd)
+{
+	closer_close(fd, ((struct session *)arg)->uid);
+}
+
 /* One packet. 0; -EAGAIN: none there; other: the peer is gone or does not speak our language. */
 static int receive_call(struct session *s)
 {
 	union dlp_buffer m;
 	unsigned fds;
 	int fd, rc;
-	ptrdiff_t n = dlp_recv(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT);
+	ptrdiff_t n = dlp_recv_from(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT, dispose, s);
 
 	rc = n > 0 ? dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds) : n == 0 ? -EPIPE : (int)n;
 	if (rc == 0 && fd >= 0 && closer_is_behind(s->uid))
@@ -498,7 +503,7 @@ void session_drain_reports(struct session *s)
 	while (s->calls_fd >= 0) {
 		bool valid;
 
-		n = dlp_recv(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT);
+		n = dlp_recv_from(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT, dispose, s);
 		if (n == 0 || n == -EAGAIN || n == -ECONNRESET)
 			break;
 		valid = n > 0 && dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds) == 0;
@@ -542,7 +547,7 @@ static void events_ready(evutil_socket_t fd, short what, void *arg)
 		union dlp_buffer m;
 		unsigned fds;
 		int got, rc;
-		ptrdiff_t n = dlp_recv(fd, &m, &got, &fds, MSG_DONTWAIT);
+		ptrdiff_t n = dlp_recv_from(fd, &m, &got, &fds, MSG_DONTWAIT, dispose, s);
 
 		if (n == -EAGAIN)
 			return;

@@ -55,12 +55,17 @@ int dlp_validate(enum dlp_channel channel, uint32_t role, const void *packet, si
 /*
  * Sends one message; `fd` (or -1) travels with it and stays the caller's. flags: of send(2), MSG_NOSIGNAL is
  * added. Fills head.size from the rule's size. 0 or -errno (-EAGAIN: the peer does not read).
- * dlp_recv: receives one packet; *fd becomes the caller's (-1 if none came), also with -EBADMSG: that is a
- * packet that is too long, or that came with more descriptors than there is room for (those are gone).
+ * dlp_recv: receives one packet. A single descriptor that came with it becomes the caller's in *fd (else -1), also
+ * with -EBADMSG: that is a packet that is too long, or that came with several descriptors, which are all closed.
  * Returns its size, 0 at the end of the stream, or -errno. *fds is the number of descriptors that came.
+ * dlp_recv_from: the same for who must not trust the peer: several descriptors go to dispose(arg, fd) one by one,
+ * since close(2) can block for as long as the peer likes.
  */
 int dlp_send(int sock, struct dlp_head *message, size_t size, int fd, int flags);
 ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, int flags);
+typedef void dlp_dispose(void *arg, int fd);
+ptrdiff_t dlp_recv_from(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, int flags, dlp_dispose *dispose,
+			void *arg);
 
 /* Words for people; never NULL. */
 const char *dlp_reason_text(uint32_t reason); /* what is wrong and what mends it */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 int dlp_send(int sock, struct dlp_head *message, size_t size, int fd, int flags)
 {
@@ -38,21 +39,35 @@ int dlp_send(int sock, struct dlp_head *message, size_t size, int fd, int flags)
 	return (size_t)n == size ? 0 : -EMSGSIZE;
 }
 
-/* The descriptor that came, if one did: there is room for no more. */
-static void take_fd(struct msghdr *msg, int *fd, unsigned *fds)
+#define FDS_OF_A_PACKET 253 /* SCM_MAX_FD of the kernel's include/net/scm.h: it passes no more at once */
+
+/* Takes the descriptors out of a received message: a single one is kept, several are disposed of. */
+static void take_fds(struct msghdr *msg, int *fd, unsigned *fds, dlp_dispose *dispose, void *arg)
 {
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int all[FDS_OF_A_PACKET];
+	size_t count;
 
 	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(sizeof(int)))
 		return;
-	memcpy(fd, CMSG_DATA(c), sizeof(int));
-	*fds = 1;
+	count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(all, CMSG_DATA(c), count * sizeof(int));
+	*fds = (unsigned)count;
+	if (count <= DLP_MAX_FDS) {
+		*fd = all[0];
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		dispose(arg, all[i]);
 }
 
-ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, int flags)
+ptrdiff_t dlp_recv_from(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, int flags, dlp_dispose *dispose,
+			void *arg)
 {
 	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
+		/* Room for all that can come: those there is no room for are closed by the kernel, in our name, and
+		 * that can take as long as the peer likes. */
+		char bytes[CMSG_SPACE(FDS_OF_A_PACKET * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {.iov_base = buffer, .iov_len = sizeof(*buffer)};
@@ -60,9 +75,7 @@ ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, i
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
-		/* Without the padding, which would be room for a second one: the kernel drops those that are too
-		 * many and says MSG_CTRUNC. Closing them here could block for as long as the peer likes. */
-		.msg_controllen = CMSG_LEN(sizeof(int)),
+		.msg_controllen = sizeof(control.bytes),
 	};
 	ssize_t n;
 
@@ -73,6 +86,17 @@ ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, i
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	take_fd(&msg, fd, fds);
-	return msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EBADMSG : n;
+	take_fds(&msg, fd, fds, dispose, arg);
+	return *fds > DLP_MAX_FDS || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? -EBADMSG : n;
+}
+
+static void just_close(void *arg, int fd)
+{
+	(void)arg;
+	close(fd);
+}
+
+ptrdiff_t dlp_recv(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, int flags)
+{
+	return dlp_recv_from(sock, buffer, fd, fds, flags, just_close, NULL);
 }

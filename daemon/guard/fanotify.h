@@ -35,7 +35,7 @@
 /* Events whose thread had not fallen asleep yet, at most so many, looked at again until so long
  * after the read. */
 #define FANOTIFY_PUT_OFF 256u
-#define FANOTIFY_PUT_OFF_NS (100u * 1000 * 1000)
+#define FANOTIFY_PUT_OFF_NS (200u * 1000 * 1000)
 
 #define FANOTIFY_IGNORE (FAN_MARK_EVICTABLE | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY)
 

@@ -52,6 +52,7 @@ static_assert(sizeof(struct guard_event) == 48, "layout of the kernel");
 
 /* include/linux/sched.h, field 9 of /proc/TID/stat */
 #define GUARD_PF_IO_WORKER 0x00000010u
+#define GUARD_PF_EXITING 0x00000004
 #define GUARD_PF_KTHREAD 0x00200000u
 
 #endif

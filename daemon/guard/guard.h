@@ -91,6 +91,7 @@ struct guard_counts {
 	uint64_t attempts;  /* queued for next(), stopped */
 	uint64_t notices;   /* queued for next(), answered already */
 	uint64_t harmless;  /* on armed inodes, let through where they were read */
+	uint64_t dead;	    /* threads that were killed before they could be looked at: refused */
 	uint64_t silenced;  /* inodes */
 	uint64_t overflows; /* events the kernel lost: it let threads through. Never expected */
 	uint64_t unopened;  /* files the kernel could not open for us: the thread got EPERM */

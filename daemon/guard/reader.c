@@ -212,6 +212,19 @@ static bool put_off(struct fanotify_guard *guard, uint32_t index)
 	return true;
 }
 
+/* A killed reader shows no call any more, and would be taken for a breaker. It does nothing more whatever
+ * the answer; denied, it could not if it did. */
+static bool refuse_dying(struct fanotify_guard *guard, uint32_t index)
+{
+	if (!thread_dying(guard->slots.slot[index].event.head.pid))
+		return false;
+	pthread_mutex_lock(&guard->lock);
+	guard->counts.dead++;
+	answer_and_finish(guard, index, FAN_DENY);
+	pthread_mutex_unlock(&guard->lock);
+	return true;
+}
+
 static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const struct stat *st)
 {
 	struct slot *slot = &guard->slots.slot[index];
@@ -230,10 +243,14 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const str
 		.io_uring_shares = guard->io_uring_shares,
 	};
 	struct guard_attempt attempt;
+	int error;
 
 	find_range(&slot->event, &in);
 	/* failed otherwise: the line is not known, and the operation opaque */
-	if (thread_syscall_soon(tid, &line) == -EAGAIN && put_off(guard, index))
+	error = thread_syscall_soon(tid, &line);
+	if (error < 0 && refuse_dying(guard, index))
+		return;
+	if (error == -EAGAIN && put_off(guard, index))
 		return;
 
 	if (!peek_armed(guard, st)) {
@@ -260,6 +277,10 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const str
 	if (in.context == DECODE_CONTEXT_CALL && decode_wants_append(&line))
 		in.append = thread_append(tid, line.arg[0], st->st_ino);
 	decode(&in, &out);
+	/* Between the kill and its death a thread is not recognisable for an instant, or for as long
+	 * as it is off its processor: what would break everything is looked at again, too. */
+	if (out.opaque && (refuse_dying(guard, index) || put_off(guard, index)))
+		return;
 	if (!out.harmless && !is_exempt(guard, tid)) {
 		fill_attempt(&attempt, st, tid, &line, &out);
 		attempt.slot = index;

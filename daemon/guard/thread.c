@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,8 @@ enum thread_kind thread_kind(int32_t tid)
 	flags = strtoul(at + 1, NULL, 10);
 	if (errno || flags == 0)
 		return THREAD_UNREADABLE;
+	if (flags & GUARD_PF_EXITING)
+		return THREAD_GONE;
 	if (flags & GUARD_PF_KTHREAD)
 		return THREAD_KERNEL;
 	return flags & GUARD_PF_IO_WORKER ? THREAD_IO_WORKER : THREAD_USER;
@@ -220,6 +223,25 @@ int thread_identity(int32_t tid, int32_t *tgid, uint32_t *uid)
 	*tgid = (int32_t)group;
 	*uid = (uint32_t)effective;
 	return 0;
+}
+
+bool thread_dying(int32_t tid)
+{
+	const uint64_t sigkill = 1u << (SIGKILL - 1);
+	uint64_t own = 0, shared = 0;
+	char text[4096];
+	ssize_t length;
+
+	if (tid <= 0)
+		return false;
+	length = read_proc(tid, "status", text, sizeof(text));
+	if (length < 0)
+		return length == -ENOENT || length == -ESRCH;
+	if (!find_number(text, "SigPnd:", 0, 16, &own) ||
+	    !find_number(text, "ShdPnd:", 0, 16, &shared))
+		return false;
+	/* taken, it is not pending any more */
+	return ((own | shared) & sigkill) || thread_kind(tid) == THREAD_GONE;
 }
 
 void thread_comm(int32_t tid, char comm[16])

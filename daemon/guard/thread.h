@@ -22,7 +22,7 @@ int thread_syscall(int32_t tid, struct syscall_line *line);
 int thread_syscall_soon(int32_t tid, struct syscall_line *line);
 
 enum thread_kind {
-	THREAD_GONE,
+	THREAD_GONE, /* or on its way: in do_exit() */
 	THREAD_USER,
 	THREAD_IO_WORKER, /* made by io_uring: worker or submission thread */
 	THREAD_KERNEL,
@@ -42,6 +42,8 @@ bool thread_io_worker_idle(int32_t tid);
 
 /* 0 or -errno, *tgid 0 and *uid UINT32_MAX then. uid: the effective one. */
 int thread_identity(int32_t tid, int32_t *tgid, uint32_t *uid);
+/* It is gone, or SIGKILL is pending and nothing takes that back: what it waits for will not be done. */
+bool thread_dying(int32_t tid);
 void thread_comm(int32_t tid, char comm[16]);
 
 /* O_APPEND of descriptor `fd` of the thread, if it is inode `ino` (else unknown). */

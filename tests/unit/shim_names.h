@@ -12,5 +12,6 @@
 #define mmap64 hooked_mmap64
 #define munmap hooked_munmap
 #define mremap hooked_mremap
+#define madvise hooked_madvise
 
 #endif
