@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 include daemon/core/local.mk
 include daemon/guard/local.mk
 include daemon/pool/local.mk

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 dist_man_MANS += \
 	doc/daxlease-run.1 \
 	doc/daxlease.3 \

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 EXTRA_DIST += systemd/daxleased.service.in
 CLEANFILES += systemd/daxleased.service
 systemdsystemunit_DATA = systemd/daxleased.service

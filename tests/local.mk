@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 # Programs the tests need; what runs them: tests/run-all and `make check`.
 EXTRA_DIST += \
 	debian-packages \

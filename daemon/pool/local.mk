@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 # What a file is and whether it may be leased. Needs libproto.la (dlp_reason_errno).
 noinst_LTLIBRARIES += libpool.la
 libpool_la_SOURCES = \
