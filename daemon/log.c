@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,8 +22,44 @@
 
 #define MESSAGE "MESSAGE="
 
+#define QUEUE_MAX 1024u
+#define CLOSE_SECONDS 1
+
 static atomic_int max_level = LOG_INFO;
-static atomic_bool to_journal;
+static bool to_journal; /* set before the thread is there */
+
+/* The entry's fields: each an iovec that points to its own "NAME=value" in text; the first is the message. */
+struct fields {
+	struct iovec iov[12];
+	int count;
+	size_t used;
+	char text[LOG_MAX + DLP_MAX_PATH + 512];
+};
+
+struct entry {
+	struct entry *next;
+	struct timespec when;
+	int level;
+	struct fields fields;
+};
+
+/*
+ * A thread of its own writes: the journal's socket can be full and stderr a pipe that nobody reads, for as long as
+ * the disk under the journal is frozen by whoever waits for us.
+ */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t more, empty;
+	pthread_t thread;
+	bool running, busy;
+	struct entry *first, **last;
+	unsigned count, dropped;
+} queue = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.more = PTHREAD_COND_INITIALIZER,
+	.empty = PTHREAD_COND_INITIALIZER,
+	.last = &queue.first,
+};
 
 /* Whether stderr is the journal's stream: systemd says which one it is by device and inode, and
  * somebody may have redirected stderr since. */
@@ -35,11 +73,6 @@ static bool stderr_is_journal(void)
 	if (!stream || sscanf(stream, "%" SCNuMAX ":%" SCNuMAX "%c", &dev, &ino, &behind) != 2)
 		return false;
 	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
-}
-
-void log_open(void)
-{
-	atomic_store(&to_journal, stderr_is_journal());
 }
 
 void log_set_level(int level)
@@ -84,14 +117,6 @@ static size_t copy_escaped(char *to, size_t size, const char *text)
 	return used;
 }
 
-/* The entry's fields: each an iovec that points to its own "NAME=value" in text. */
-struct fields {
-	struct iovec iov[12];
-	int count;
-	size_t used;
-	char text[LOG_MAX + DLP_MAX_PATH + 512];
-};
-
 __attribute__((format(printf, 2, 3))) static void add_field(struct fields *fields,
 							    const char *format, ...)
 {
@@ -111,49 +136,45 @@ __attribute__((format(printf, 2, 3))) static void add_field(struct fields *field
 	fields->used += (size_t)length + 1;
 }
 
-static bool write_journal(int level, const struct log_subject *subject, const char *message)
+static void fill(struct fields *fields, int level, const struct log_subject *subject, const char *message)
 {
-	struct fields fields = {.count = 0};
-
-	add_field(&fields, MESSAGE "%s", message);
-	add_field(&fields, "PRIORITY=%d", level);
-	add_field(&fields, "SYSLOG_IDENTIFIER=%s", program_invocation_short_name);
-	if (subject) {
-		if (subject->path)
-			add_field(&fields, "DAXLEASE_PATH=%s", subject->path);
-		if (subject->pool)
-			add_field(&fields, "DAXLEASE_POOL=%s", subject->pool);
-		if (subject->cause)
-			add_field(&fields, "DAXLEASE_CAUSE=%s", subject->cause);
-		if (subject->pid)
-			add_field(&fields, "DAXLEASE_PID=%d", (int)subject->pid);
-		if (subject->breaker)
-			add_field(&fields, "DAXLEASE_BREAKER_PID=%d", (int)subject->breaker);
-		if (subject->session)
-			add_field(&fields, "DAXLEASE_SESSION=%" PRIu64, subject->session);
-		if (subject->lease)
-			add_field(&fields, "DAXLEASE_LEASE=%" PRIu64, subject->lease);
-		if (subject->end)
-			add_field(&fields, "DAXLEASE_RANGE=%" PRIu64 "-%" PRIu64, subject->start,
-				  subject->end);
-		if (subject->error)
-			add_field(&fields, "ERRNO=%d", subject->error);
-	}
-	return sd_journal_sendv(fields.iov, fields.count) == 0;
+	fields->count = 0;
+	fields->used = 0;
+	add_field(fields, MESSAGE "%s", message);
+	add_field(fields, "PRIORITY=%d", level);
+	add_field(fields, "SYSLOG_IDENTIFIER=%s", program_invocation_short_name);
+	if (!subject)
+		return;
+	if (subject->path)
+		add_field(fields, "DAXLEASE_PATH=%s", subject->path);
+	if (subject->pool)
+		add_field(fields, "DAXLEASE_POOL=%s", subject->pool);
+	if (subject->cause)
+		add_field(fields, "DAXLEASE_CAUSE=%s", subject->cause);
+	if (subject->pid)
+		add_field(fields, "DAXLEASE_PID=%d", (int)subject->pid);
+	if (subject->breaker)
+		add_field(fields, "DAXLEASE_BREAKER_PID=%d", (int)subject->breaker);
+	if (subject->session)
+		add_field(fields, "DAXLEASE_SESSION=%" PRIu64, subject->session);
+	if (subject->lease)
+		add_field(fields, "DAXLEASE_LEASE=%" PRIu64, subject->lease);
+	if (subject->end)
+		add_field(fields, "DAXLEASE_RANGE=%" PRIu64 "-%" PRIu64, subject->start, subject->end);
+	if (subject->error)
+		add_field(fields, "ERRNO=%d", subject->error);
 }
 
 /* One write(2), so that lines of several threads and workers do not mix. */
-static void write_stderr(int level, const char *message)
+static void write_stderr(int level, const struct timespec *when, const char *message)
 {
 	char line[LOG_MAX + 64], stamp[32] = "?";
-	struct timespec now;
 	struct tm tm;
 	int length;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (gmtime_r(&now.tv_sec, &tm))
+	if (gmtime_r(&when->tv_sec, &tm))
 		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
-	length = snprintf(line, sizeof(line), "%s.%03ldZ %s: %s\n", stamp, now.tv_nsec / 1000000,
+	length = snprintf(line, sizeof(line), "%s.%03ldZ %s: %s\n", stamp, when->tv_nsec / 1000000,
 			  level_name(level), message);
 	if (length < 0)
 		return;
@@ -164,21 +185,127 @@ static void write_stderr(int level, const char *message)
 		return;
 }
 
+static void write_entry(const struct entry *entry)
+{
+	if (!to_journal || sd_journal_sendv(entry->fields.iov, entry->fields.count) != 0)
+		write_stderr(entry->level, &entry->when, entry->fields.text + strlen(MESSAGE));
+}
+
+static void write_dropped(unsigned dropped)
+{
+	struct entry entry = {.level = LOG_WARNING};
+	char message[64];
+
+	snprintf(message, sizeof(message), "%u messages were lost: the log was not read", dropped);
+	clock_gettime(CLOCK_REALTIME, &entry.when);
+	fill(&entry.fields, entry.level, NULL, message);
+	write_entry(&entry);
+}
+
+static void *write_queue(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&queue.lock);
+	for (;;) {
+		struct entry *entry = queue.first;
+		unsigned dropped = queue.dropped;
+
+		if (!entry) {
+			queue.busy = false;
+			pthread_cond_signal(&queue.empty);
+			pthread_cond_wait(&queue.more, &queue.lock);
+			continue;
+		}
+		queue.busy = true;
+		queue.first = entry->next;
+		if (!queue.first)
+			queue.last = &queue.first;
+		queue.count--;
+		queue.dropped = 0;
+		pthread_mutex_unlock(&queue.lock);
+		if (dropped)
+			write_dropped(dropped);
+		write_entry(entry);
+		free(entry);
+		pthread_mutex_lock(&queue.lock);
+	}
+	return NULL;
+}
+
+void log_open(void)
+{
+	sigset_t all, old;
+
+	to_journal = stderr_is_journal();
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* Without the thread every message is written by who has it to say. */
+	queue.running = pthread_create(&queue.thread, NULL, write_queue, NULL) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void log_close(void)
+{
+	struct timespec until;
+
+	if (!queue.running)
+		return;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += CLOSE_SECONDS;
+	pthread_mutex_lock(&queue.lock);
+	while (queue.first || queue.busy) {
+		if (pthread_cond_timedwait(&queue.empty, &queue.lock, &until))
+			break;
+	}
+	pthread_mutex_unlock(&queue.lock);
+}
+
+/* Takes over entry. */
+static void enqueue(struct entry *entry)
+{
+	bool taken;
+
+	pthread_mutex_lock(&queue.lock);
+	taken = queue.count < QUEUE_MAX;
+	if (taken) {
+		entry->next = NULL;
+		*queue.last = entry;
+		queue.last = &entry->next;
+		queue.count++;
+		pthread_cond_signal(&queue.more);
+	} else {
+		queue.dropped++;
+	}
+	pthread_mutex_unlock(&queue.lock);
+	if (!taken)
+		free(entry);
+}
+
 __attribute__((format(printf, 3, 0))) static void log_va(int level,
 							 const struct log_subject *subject,
 							 const char *format, va_list args)
 {
 	char raw[LOG_MAX], message[LOG_MAX];
 	const int saved = errno;
+	struct entry *entry;
 
 	if (level > atomic_load_explicit(&max_level, memory_order_relaxed))
 		return;
 	if (vsnprintf(raw, sizeof(raw), format, args) < 0)
 		raw[0] = '\0';
 	copy_escaped(message, sizeof(message), raw);
-	if (!atomic_load_explicit(&to_journal, memory_order_relaxed) ||
-	    !write_journal(level, subject, message))
-		write_stderr(level, message);
+	entry = malloc(sizeof(*entry));
+	if (entry) {
+		entry->level = level;
+		clock_gettime(CLOCK_REALTIME, &entry->when);
+		fill(&entry->fields, level, subject, message);
+		if (queue.running) {
+			enqueue(entry);
+		} else {
+			write_entry(entry);
+			free(entry);
+		}
+	}
 	errno = saved;
 }
 

@@ -16,9 +16,10 @@
 
 #define LOG_MAX 1024
 
-/* Where messages go is decided here; before it, and in children that never call it, they go to
- * stderr. */
+/* Where messages go is decided here, and from here on a thread writes them: nobody waits for the
+ * log. Before it they go to stderr, at once. Not for children: they do not have the thread. */
 void log_open(void);
+void log_close(void); /* waits a moment for what is not written yet */
 
 /* Messages above this level are dropped; LOG_INFO at first. */
 void log_set_level(int level);

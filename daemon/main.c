@@ -273,5 +273,6 @@ int main(int argc, char **argv)
 	d.started_ns = now_ns();
 	rc = run(&d, &o);
 	config_free(&d.config);
+	log_close();
 	return rc;
 }

@@ -29,6 +29,7 @@ static uint64_t epoch; /* of grants and revocations */
 static int first_error;
 static uint32_t refusal;
 static unsigned pool_delay_ns; /* set before the first session */
+static atomic_bool pool_hidden;
 static void (*before_reply)(void);
 static uint64_t pool_dev, file_ino, page_size;
 static uint32_t pool_type;
@@ -70,7 +71,7 @@ static void on_pool(struct fake_session *s, const struct dlp_pool *ask)
 
 	if (pool_delay_ns)
 		nanosleep(&(struct timespec){.tv_nsec = pool_delay_ns}, NULL);
-	if (ask->index == 0) {
+	if (ask->index == 0 && !atomic_load(&pool_hidden)) {
 		reply.type = pool_type;
 		reply.state = DLP_POOL_READY;
 		reply.label = DLP_LABEL_ADVISORY;
@@ -385,6 +386,20 @@ void fake_finish(unsigned first, unsigned end)
 {
 	pthread_mutex_lock(&lock);
 	memset(closed + first, false, end - first);
+	pthread_mutex_unlock(&lock);
+}
+
+void fake_pool(bool there)
+{
+	struct dlp_ev_pools news = {.head.opcode = DLP_EV_POOLS, .pools = 1};
+
+	atomic_store(&pool_hidden, !there);
+	pthread_mutex_lock(&lock);
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		if (sessions[i].events >= 0)
+			(void)dlp_send(sessions[i].events, &news.head, sizeof(news), -1,
+				       MSG_DONTWAIT);
+	}
 	pthread_mutex_unlock(&lock);
 }
 

@@ -36,6 +36,8 @@ void fake_break(unsigned first, unsigned end);
  * fake_finish(). Told how many sessions answered. */
 int fake_revoke(unsigned first, unsigned end, bool drop, unsigned *answers);
 void fake_finish(unsigned first, unsigned end);
+/* Tells everybody that the list of pools has changed; hides the pool, or shows it. */
+void fake_pool(bool there);
 /* Hangs up on everybody. */
 void fake_hang_up(void);
 

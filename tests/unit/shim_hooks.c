@@ -288,6 +288,62 @@ static void forked(void)
 	none_left();
 }
 
+/* A child made without the C library's handlers has the tables and the sockets of its parent. What it
+ * unmaps, maps over and moves is none of the parent's; what it maps is not leased yet. */
+static void cloned(void)
+{
+	char *mapped = map(0, 8);
+	unsigned grants = fake_grants();
+	pid_t child;
+
+	child = (pid_t)syscall(SYS_fork);
+	if (child == 0) {
+		void *at;
+
+		if (munmap(mapped, 4 * page) != 0 || table_begin())
+			syscall(SYS_exit, 1);
+		at = mmap(mapped + 4 * page, 2 * page, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			  -1, 0);
+		syscall(SYS_exit, at == mapped + 4 * page ? 0 : 2);
+	}
+	CHECK(wait_child(child) == 0);
+	/* whatever it had said would be read before this */
+	CHECK(munmap(map(20, 1), page) == 0 && fake_wait_held(0, FAKE_PAGES, 8));
+	CHECK(touch(mapped) == 0 && fake_grants() == grants + 1);
+	child = _Fork();
+	if (child == 0) {
+		char *own = map(0, 2);
+
+		CHECK(touch(own) == 0 && table_begin() && munmap(own, 2 * page) == 0);
+		_exit(0);
+	}
+	CHECK(wait_child(child) == 0 && fake_grants() == grants + 2);
+	CHECK(fake_wait_held(0, FAKE_PAGES, 8) && munmap(mapped, 8 * page) == 0);
+	none_left();
+}
+
+/* libibverbs asks for it with each deregistration under ibv_fork_init(). */
+static void given_to_children(void)
+{
+	char *mapped = map(0, 4);
+	pid_t child;
+
+	CHECK(madvise(mapped, 4 * page, MADV_DOFORK) == 0);
+	child = (pid_t)syscall(SYS_fork);
+	if (child == 0)
+		syscall(SYS_exit, touch(mapped) == SIGSEGV ? 0 : 1);
+	CHECK(wait_child(child) == 0);
+	/* by a system call of its own, past us */
+	CHECK(syscall(SYS_madvise, mapped, 4 * page, MADV_DOFORK) == 0);
+	child = fork();
+	if (child == 0)
+		_exit(touch(mapped) == SIGBUS ? 0 : 1);
+	CHECK(wait_child(child) == 0);
+	CHECK(munmap(mapped, 4 * page) == 0);
+	CHECK(madvise(mapped, 4 * page, MADV_DOFORK) == -1 && errno == ENOMEM);
+	none_left();
+}
+
 static void last_page(void)
 {
 	char *mapped;
@@ -376,6 +432,59 @@ static void by_signal(void)
 	none_left();
 }
 
+/* No lease yet, so no listener: the list is still kept up to date, and the connection made again. The
+ * child maps when it is told to, and says whether that is leased. */
+static int say_to, hear_from;
+
+static void map_when_told(void)
+{
+	char told;
+
+	while (read(say_to, &told, 1) == 1) {
+		char *mapped = map(0, 2);
+
+		told = table_begin() != NULL;
+		CHECK(munmap(mapped, 2 * page) == 0 && write(hear_from, &told, 1) == 1);
+	}
+}
+
+static int is_leased(int to, int from)
+{
+	char answer = 0;
+
+	CHECK(write(to, &answer, 1) == 1 && read(from, &answer, 1) == 1);
+	return answer;
+}
+
+static void pools_without_lease(void)
+{
+	int to[2], from[2];
+	pid_t child;
+
+	CHECK(pipe(to) == 0 && pipe(from) == 0);
+	fake_pool(false);
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		close(to[1]);
+		say_to = to[0];
+		hear_from = from[1];
+		map_when_told();
+		_exit(0);
+	}
+	CHECK(!is_leased(to[1], from[0]));
+	fake_hang_up();
+	CHECK(!is_leased(to[1], from[0]));
+	usleep(1100000); /* it is tried once a second */
+	CHECK(!is_leased(to[1], from[0]));
+	fake_pool(true);
+	CHECK(is_leased(to[1], from[0]) && fake_wait_held(0, FAKE_PAGES, 0));
+	CHECK(close(to[1]) == 0 && wait_child(child) == 0);
+	close(to[0]);
+	close(from[0]);
+	close(from[1]);
+}
+
 static void daemon_dies(void)
 {
 	char *mapped = map(0, 4);
@@ -401,10 +510,13 @@ int main(void)
 		{"a revocation before the mapping is there", revoked_while_pending},
 		{"one's own operation (C12)", dropped},
 		{"fork: SIGBUS in the child", forked},
+		{"a child the C library knows nothing of says nothing of its parent's", cloned},
+		{"MADV_DOFORK gives a child nothing that is leased", given_to_children},
 		{"the last page of a file", last_page},
 		{"told by a signal (C14)", by_signal},
 		{"all descriptors closed", closed_descriptors},
 		{"the daemon dies", daemon_dies},
+		{"before the first lease: pools come, the daemon goes", pools_without_lease},
 		{0},
 	};
 	char dir[] = "/tmp/shim_hooks.XXXXXX", path[64], socket_path[64];
