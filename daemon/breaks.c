@@ -182,8 +182,8 @@ static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
 						.cause = dlp_cause_text(e->cause)},
 			  "%s: [%llu, %llu): lease of pid %d (%s) %s: %s by pid %d (%s, uid %u)",
 			  file_path(file, path), (unsigned long long)e->start, (unsigned long long)e->end, s->pid,
-			  s->comm, opcode == DLP_EV_BREAK ? "is being broken" : "is over", dlp_cause_text(e->cause),
-			  e->tgid, e->comm, e->uid);
+			  s->comm, opcode == DLP_EV_BREAK ? "is being broken" : "is being taken away",
+			  dlp_cause_text(e->cause), e->tgid, e->comm, e->uid);
 	rc = session_event(s, &event.head, sizeof(event));
 	/* Its own operation ends this part; with no MR on it there is nothing to wait for, and the thread that would
 	 * answer may be the one that waits. */

@@ -81,6 +81,7 @@ struct daemon {
 	uint32_t limits[USER_GOODS];	       /* for all together */
 	uint32_t taken[USER_GOODS];	       /* by all together */
 	int listen_fd;
+	uint64_t socket_ino; /* of our socket's name: what another one has put there is not ours to remove */
 	struct event *listen_event;
 	struct event *accept_retry; /* after EMFILE */
 

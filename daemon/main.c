@@ -179,7 +179,8 @@ static int start(struct daemon *d, const struct options *o)
 		return -ENOMEM;
 	d->guard = guard_fanotify_new(o->no_guard);
 	if (!d->guard)
-		log_warning("no guard on this kernel (%s): only directory pools, whose leases are advisory",
+		log_warning("no guard (%s): only directory pools, whose leases are advisory. Guarding needs root, with "
+			    "CAP_SYS_ADMIN in the initial user namespace, and Linux 6.14 or later",
 			    strerror(errno));
 	if (o->no_guard)
 		log_warning("--test-no-guard: every operation is let through, nothing is protected");

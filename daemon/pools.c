@@ -52,8 +52,8 @@ static enum dlp_pool_state watch(struct daemon *d, struct pool *pool, int path_f
 	int rc;
 
 	if (!d->guard) {
-		say_reason(pool, "this kernel cannot guard a file system (Linux 6.14 or later does): use type = "
-				 "directory for leases that are only advisory");
+		say_reason(pool, "there is no guard (it needs root and Linux 6.14 or later): use type = directory "
+				 "for leases that are only advisory");
 		return DLP_POOL_REFUSED;
 	}
 	if (!can_enforce(pool->fstype)) {

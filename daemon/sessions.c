@@ -289,10 +289,36 @@ static void accept_ready(evutil_socket_t listen_fd, short what, void *arg)
 		log_warning("connection refused: %s", strerror(-rc));
 }
 
+/* Makes room for our socket: one that a dead daemon has left goes, nothing else does. */
+static int clear_socket(const char *path, const struct sockaddr_un *address)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode)) {
+		log_error("%s: there is a file that is no socket; it is left alone", path);
+		return -EEXIST;
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	rc = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+	close(fd);
+	if (rc != -ECONNREFUSED && rc != -ENOENT) {
+		log_error("%s: another daemon listens there: stop it first, or set socket to another path", path);
+		return -EADDRINUSE;
+	}
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 int sessions_start(struct daemon *d)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = d->config.socket;
+	struct stat st;
+	int rc;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
@@ -300,12 +326,14 @@ int sessions_start(struct daemon *d)
 	d->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (d->listen_fd < 0)
 		return -errno;
+	rc = clear_socket(path, &address);
+	if (rc < 0)
+		return rc;
 	/* Anybody may connect: what he may do is decided by his credentials. */
-	if (unlink(path) < 0 && errno != ENOENT)
-		return -errno;
 	if (bind(d->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, 0666) < 0 ||
-	    listen(d->listen_fd, LISTEN_BACKLOG) < 0)
+	    listen(d->listen_fd, LISTEN_BACKLOG) < 0 || lstat(path, &st) < 0)
 		return -errno;
+	d->socket_ino = st.st_ino;
 	d->listen_event = event_new(d->base, d->listen_fd, EV_READ | EV_PERSIST, accept_ready, d);
 	d->accept_retry = evtimer_new(d->base, accept_again, d);
 	if (!d->listen_event || !d->accept_retry || event_add(d->listen_event, NULL) < 0)
@@ -316,6 +344,7 @@ int sessions_start(struct daemon *d)
 void sessions_stop(struct daemon *d)
 {
 	struct session *s, *next;
+	struct stat st;
 
 	HASH_ITER(hh, d->sessions, s, next)
 		session_free(s);
@@ -323,10 +352,10 @@ void sessions_stop(struct daemon *d)
 		event_free(d->accept_retry);
 	if (d->listen_event)
 		event_free(d->listen_event);
-	if (d->listen_fd >= 0) {
+	if (d->listen_fd >= 0)
 		close(d->listen_fd);
+	if (d->socket_ino && lstat(d->config.socket, &st) == 0 && st.st_ino == d->socket_ino)
 		unlink(d->config.socket);
-	}
 }
 
 /* --- HELLO -------------------------------------------------------------------------------------------- */

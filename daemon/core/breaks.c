@@ -306,7 +306,8 @@ static bool is_touched(const struct core_op *op, const struct core_lease *lease)
 	case CORE_HELD:
 		return true;
 	case CORE_BREAKING:
-		return is_own_drop(op, lease);
+		/* An administrator's revoke does not wait for the rest of its time. */
+		return is_own_drop(op, lease) || op->break_time_ns == 0;
 	case CORE_REVOKING:
 		/* The answer to CORE_DROP leaves the mapping: others cannot go on with that. */
 		return lease->dropped && !is_own_drop(op, lease) && !CORE_SABOTAGE(14);
@@ -345,8 +346,8 @@ static void lease_break(struct core *core, uint32_t index, const struct core_op 
 	if (drop && (state == CORE_HELD || CORE_SABOTAGE(15))) {
 		lease_revoke(core, index, now_ns, CORE_DROP);
 	} else if (state != CORE_HELD || op->break_time_ns == 0) {
-		/* Somebody else waits for it too: the mapping must go, and its own process asked
-		 * for the end now. */
+		/* Held, or its time cut short. Where its own process asks for the end somebody else
+		 * waits for it too, and the mapping must go. */
 		lease_revoke(core, index, now_ns, CORE_REVOKE);
 	} else {
 		lease->state = CORE_BREAKING;

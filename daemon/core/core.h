@@ -78,7 +78,7 @@ struct core_op_in {
 	uint64_t dev, ino;
 	uint64_t start, end; /* widened already; end UINT64_MAX: everything behind start */
 	uint64_t cookie;
-	uint64_t break_time_ns; /* 0: revoke now */
+	uint64_t break_time_ns; /* 0: revoke now, also what is being broken already */
 	int32_t tid, tgid;	/* tid 0: an administrator (unless `answered`). A thread that cannot
 				 * be named from here (another pid namespace's) is -1: it is held
 				 * off like any, owns nothing */

@@ -410,7 +410,9 @@ static void model_break(const struct model_op *op)
 				continue;
 			/* Two that do not agree on the mapping: it goes. */
 			if (drop ? page->state == CORE_BREAKING
-				 : page->state == CORE_REVOKING && page->drop) {
+				 : (page->state == CORE_REVOKING && page->drop) ||
+					   (page->state == CORE_BREAKING &&
+					    op->in.break_time_ns == 0)) {
 				page->who = op->in.tid;
 				page_revoke(f, s, p, CORE_REVOKE);
 				continue;
