@@ -67,10 +67,12 @@ static int find(const char *name, char path[PATH_MAX])
 	if (strchr(name, '/')) {
 		if (strlen(name) >= PATH_MAX)
 			return NOT_FOUND;
+		struct stat st;
+
 		strcpy(path, name);
-		if (access(path, X_OK) == 0)
-			return 0;
-		return errno == ENOENT || errno == ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE;
+		if (stat(path, &st) < 0)
+			return errno == ENOENT || errno == ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE;
+		return S_ISREG(st.st_mode) && access(path, X_OK) == 0 ? 0 : NOT_EXECUTABLE;
 	}
 	if (!dirs)
 		dirs = "/usr/local/bin:/usr/bin:/bin";
@@ -183,9 +185,11 @@ static bool interpreter_of(char *line, char path[PATH_MAX])
 	return find(word, path) == 0;
 }
 
-static const char *obstacle(const char *program_path)
+/* NULL, or what stands in the way; then `path` is the program or the interpreter that it concerns.
+ */
+static const char *obstacle(const char *program_path, bool check, char path[PATH_MAX])
 {
-	char path[PATH_MAX], start[512];
+	char start[512];
 
 	strcpy(path, program_path);
 	for (unsigned i = 0; i < INTERPRETERS; i++) {
@@ -193,7 +197,8 @@ static const char *obstacle(const char *program_path)
 		ssize_t size = read_start(path, start, sizeof(start));
 
 		if (size < 0)
-			return NULL; /* executable but not readable: only running it will tell */
+			/* Executable but not readable: only running it will tell. */
+			return check ? "it is not readable, so only running it would tell" : NULL;
 		if (size >= SELFMAG && memcmp(start, ELFMAG, SELFMAG) == 0) {
 			why = rights_obstacle(path);
 			return why ? why : elf_obstacle(path, start, (size_t)size);
@@ -264,8 +269,14 @@ static bool is_signal(const char *name)
 		return number > 0 && number <= SIGRTMAX;
 	if (strncmp(name, "SIG", 3) == 0)
 		name += 3;
-	if (strncmp(name, "RTMIN", 5) == 0)
-		return true;
+	if (strncmp(name, "RTMIN", 5) == 0) {
+		if (!name[5])
+			return true;
+		if (name[5] != '+' || name[6] < '0' || name[6] > '9')
+			return false;
+		number = strtol(name + 6, &end, 10);
+		return !*end && number <= SIGRTMAX - SIGRTMIN;
+	}
 	for (int sig = 1; sig < NSIG; sig++) {
 		const char *known = sigabbrev_np(sig);
 
@@ -283,10 +294,11 @@ static int bad_usage(const char *what, const char *value)
 }
 
 /* Everything that stands in the way, in words. How many. */
-static unsigned look(const struct program *program, const char *shim, bool shim_found)
+static unsigned look(const struct program *program, const char *shim, bool shim_found, bool check)
 {
-	const char *socket_path = getenv("DAXLEASE_SOCKET"), *why = obstacle(program->path);
-	char text[PATH_MAX + 128];
+	char about[PATH_MAX], text[PATH_MAX + 128];
+	const char *socket_path = getenv("DAXLEASE_SOCKET");
+	const char *why = obstacle(program->path, check, about);
 	unsigned count = 0;
 	int error;
 
@@ -303,13 +315,18 @@ static unsigned look(const struct program *program, const char *shim, bool shim_
 		warn_user(program, text);
 		count++;
 	}
-	if (why) {
+	if (why && strcmp(about, program->path) != 0) {
+		snprintf(text, sizeof(text), "its interpreter %s: %s", about, why);
+		warn_user(program, text);
+		count++;
+	} else if (why) {
 		warn_user(program, why);
 		count++;
 	}
 	error = daemon_error(socket_path);
 	if (error) {
-		snprintf(text, sizeof(text), "no daemon at %s: %s", socket_path, strerror(error));
+		snprintf(text, sizeof(text), "no daemon at %s (%s): without one nothing is leased",
+			 socket_path, strerror(error));
 		warn_user(program, text);
 		count++;
 	}
@@ -379,7 +396,9 @@ int main(int argc, char **argv)
 
 	shim_found = find_shim(shim);
 	if (strcmp(mode, "off") != 0 || check) {
-		obstacles = look(&program, shim, shim_found);
+		obstacles = look(&program, shim, shim_found, check);
+		if (obstacles && !check && strcmp(mode, "require") == 0)
+			warn_user(&program, "not run, because of --mode=require");
 		if (obstacles && (check || strcmp(mode, "require") == 0))
 			return CANNOT_WORK;
 		if (shim_found)
@@ -390,5 +409,5 @@ int main(int argc, char **argv)
 	execvp(program.path, argv + optind); /* which knows scripts without an interpreter line */
 	status = errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 	fprintf(stderr, "daxlease-run: %s: %s\n", program.path, strerror(errno));
-	return status;
+	return check ? CANNOT_WORK : status;
 }

@@ -54,6 +54,9 @@ static const struct {
 };
 #define OPTION_COUNT (sizeof(option_table) / sizeof(option_table[0]))
 
+/* Those that have one letter, too; the others' val is only a number. */
+static const char letters[] = "S:jo:hV";
+
 static int command_help(const struct options *options)
 {
 	char text[64];
@@ -63,15 +66,19 @@ static int command_help(const struct options *options)
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
 		snprintf(text, sizeof(text), "%s %s", commands[i].name,
 			 commands[i].argument ? commands[i].argument : "");
-		printf("  %-18s %s\n", text, commands[i].help);
+		printf("  %-22s %s\n", text, commands[i].help);
 	}
 	puts("\nOptions:");
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		snprintf(text, sizeof(text), "--%s %s", option_table[i].option.name,
+		const struct option *option = &option_table[i].option;
+		const bool has_letter = strchr(letters, option->val) != NULL;
+
+		snprintf(text, sizeof(text), "%c%c%c --%s %s", has_letter ? '-' : ' ',
+			 has_letter ? option->val : ' ', has_letter ? ',' : ' ', option->name,
 			 option_table[i].argument ? option_table[i].argument : "");
-		printf("  %-18s %s\n", text, option_table[i].help);
+		printf("  %-22s %s\n", text, option_table[i].help);
 	}
-	puts("\nN is a number of bytes, or of K, M, G or T (powers of 1024).\n"
+	puts("\nN is a number of bytes, or with K, M, G or T behind it of powers of 1024.\n"
 	     "The socket is $DAXLEASE_SOCKET, else " DLP_SOCKET_DEFAULT ".");
 	print_columns();
 	return EXIT_SUCCESS;
@@ -169,7 +176,7 @@ static int run_command(int argc, char **argv, struct options *options, unsigned 
 		return usage_hint();
 	}
 	if (given & ~command->options) {
-		warnx("%s does not take all of these options", command->name);
+		warnx("not all of these options are for %s", command->name);
 		return usage_hint();
 	}
 	options->argument = argv[optind + 1];
@@ -192,7 +199,7 @@ int main(int argc, char **argv)
 		options.socket = DLP_SOCKET_DEFAULT;
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		long_options[i] = option_table[i].option;
-	while ((letter = getopt_long(argc, argv, "S:jo:hV", long_options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		if (letter == 'h')
 			return command_help(&options);
 		if (letter == 'V') {

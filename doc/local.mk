@@ -7,6 +7,8 @@ dist_man_MANS += \
 	doc/daxleased.conf.5 \
 	doc/daxleasectl.1
 
+EXTRA_DIST += doc/probes
+
 dist_doc_DATA += \
 	README.md \
 	doc/contract.md \
