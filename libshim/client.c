@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "libshim/inherit.h"
+
 /* A daemon that is being restarted is away for seconds, and its sockets wait in the service
  * manager. One that says nothing for longer than this is taken for dead. */
 #define ANSWER_SECONDS 30
@@ -136,6 +138,7 @@ int client_connect(struct client *client, const char *path, enum dlp_role role)
 	client->calls.fd = client->events.fd = -1;
 	client->seq = 0;
 	client->pid = getpid();
+	client->mark = inherit_mark();
 	error = connect_calls(client, path);
 	if (error == 0)
 		error = say_hello(client, role);
@@ -158,7 +161,8 @@ bool client_usable(struct client *client)
 {
 	if (atomic_load(&client->dead))
 		return false;
-	if (!socket_ours(&client->calls) || !socket_ours(&client->events))
+	if (client->mark != inherit_now() || !socket_ours(&client->calls) ||
+	    !socket_ours(&client->events))
 		atomic_store(&client->dead, true);
 	return !atomic_load(&client->dead);
 }

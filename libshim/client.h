@@ -31,6 +31,7 @@ struct client {
 	uint32_t seq;
 	atomic_bool dead; /* daemon gone, descriptors lost, or it does not keep to the protocol */
 	pid_t pid;	  /* of the process that connected: it is not inherited */
+	uint32_t mark;	  /* and its inherit_now(): a copy of it must not speak here */
 	uint64_t session;
 	union dlp_buffer buffer; /* here and not on the stacks of the program's threads, which may
 				    be small */

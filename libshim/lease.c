@@ -116,8 +116,9 @@ static int take(struct daxlease *connection, struct daxlease_held *lease, int fd
 			       lease->end, flags);
 	if (error < 0)
 		return error;
-	if (error > 0)
-		error = coverage_ask(&connection->coverage, &taking, fd, &reply, NULL, NULL);
+	/* Asked for even if another lease of ours is counted there: it may have been revoked since,
+	 * which its holder may not have read yet (C16). */
+	error = coverage_ask(&connection->coverage, &taking, fd, &reply, NULL, NULL);
 	coverage_end(&connection->coverage, &taking, error == 0);
 	if (error == 0) {
 		pthread_mutex_lock(&connection->lock);

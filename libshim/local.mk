@@ -7,6 +7,8 @@ shim_shared_sources = \
 	libshim/client.h \
 	libshim/coverage.c \
 	libshim/coverage.h \
+	libshim/inherit.c \
+	libshim/inherit.h \
 	libshim/tree.c \
 	libshim/tree.h \
 	proto/proto.h \

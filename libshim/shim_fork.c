@@ -7,14 +7,22 @@
  * address does not become other memory's. The child is told so once. Its own mappings, made later,
  * are leased on a connection of its own.
  *
+ * A child that was made without the C library's handlers (_Fork, clone) has a copy of the tables, in
+ * whatever state they were, and the parent's sockets. It has none of the leased mappings, and must
+ * not give their leases back when it unmaps where they were: it forgets everything when it notices
+ * (inherit.h).
+ *
  * vfork and posix_spawn share the parent's memory until exec, which ends everything (descriptors
  * are close-on-exec): nothing to do.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <unistd.h>
 
+#include "libshim/inherit.h"
 #include "libshim/shim_fork.h"
 #include "libshim/shim_mr.h"
 #include "libshim/shim_session.h"
@@ -53,7 +61,9 @@ static void in_parent(void)
 static void in_child(void)
 {
 	struct mapping *mapping, *next;
+	int error;
 
+	table_unwait();
 	mr_forget_all();
 	for (mapping = table_begin(); mapping; mapping = next) {
 		next = table_next(mapping);
@@ -66,14 +76,18 @@ static void in_child(void)
 		}
 		if (mapping->state == MAP_REVOKED)
 			continue;
-		/* With MADV_DONTFORK nothing is there, unless a child handler before us has mapped
-		 * something. */
-		if (table_blank(mapping->node.start, mapping->node.end, mapping->dont_fork) == 0)
+		/* With MADV_DONTFORK nothing is there; unless the program has undone that by a
+		 * system call of its own, and then it must go. */
+		error = table_blank(mapping->node.start, mapping->node.end, mapping->dont_fork);
+		if (error == -EEXIST)
+			error = table_blank(mapping->node.start, mapping->node.end, false);
+		if (error == 0)
 			mapping->state = MAP_REVOKED;
 		else
 			table_remove(mapping, false);
 	}
-	session_forget();
+	session_forget(true);
+	inherit_mark();
 	if (child_tells)
 		say("a child of fork (pid %d) does not inherit leases: what it inherited of leased "
 		    "mappings gives "
@@ -84,5 +98,28 @@ static void in_child(void)
 
 void fork_follow(void)
 {
-	pthread_atfork(prepare, in_parent, in_child);
+	static atomic_bool followed;
+
+	if (!atomic_exchange(&followed, true))
+		pthread_atfork(prepare, in_parent, in_child);
+}
+
+void fork_notice(void)
+{
+	static atomic_bool busy; /* such a child may have threads by now */
+	struct hook hook;
+
+	if (__builtin_expect(inherit_now() != 0, 1))
+		return;
+	hook_enter(&hook);
+	while (atomic_exchange(&busy, true))
+		sched_yield();
+	if (inherit_now() == 0) {
+		table_abandon();
+		mr_abandon();
+		session_forget(false);
+		inherit_mark();
+	}
+	atomic_store(&busy, false);
+	hook_leave(&hook);
 }

@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "libshim/shim_fork.h"
+
 __thread int shim_inside __attribute__((tls_model("initial-exec")));
 
 void hook_enter(struct hook *hook)
@@ -40,18 +42,22 @@ void hook_leave(const struct hook *hook)
 static void *(*next_mmap)(void *, size_t, int, int, int, off_t);
 static int (*next_munmap)(void *, size_t);
 static void *(*next_mremap)(void *, size_t, size_t, int, ...);
+static int (*next_madvise)(void *, size_t, int);
 
 void real_bind(void)
 {
 	*(void **)&next_mmap = dlsym(RTLD_NEXT, "mmap");
 	*(void **)&next_munmap = dlsym(RTLD_NEXT, "munmap");
 	*(void **)&next_mremap = dlsym(RTLD_NEXT, "mremap");
+	*(void **)&next_madvise = dlsym(RTLD_NEXT, "madvise");
 }
 
 void *real_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	if (next_mmap)
 		return next_mmap(addr, length, prot, flags, fd, offset);
+	/* an allocator that is initialised before us: its fork handlers shall come after ours */
+	fork_follow();
 	return (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
 }
 
@@ -67,6 +73,13 @@ void *real_mremap(void *old, size_t old_size, size_t new_size, int flags, void *
 	if (next_mremap)
 		return next_mremap(old, old_size, new_size, flags, addr);
 	return (void *)syscall(SYS_mremap, old, old_size, new_size, flags, addr);
+}
+
+int real_madvise(void *addr, size_t length, int advice)
+{
+	if (next_madvise)
+		return next_madvise(addr, length, advice);
+	return (int)syscall(SYS_madvise, addr, length, advice);
 }
 
 /* --- words ----------------------------------------------------------------------------------- */

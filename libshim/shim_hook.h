@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What every hook of the shim begins and ends with, and the functions behind the hooks. May
- * include: libc.
+ * include: libc; of the shim only shim_fork.h, to be registered early.
  *
  * A hook that takes a lock blocks all signals first: a handler that maps memory would otherwise
  * wait for its own thread. It also turns cancellation off, since mmap(2) is no cancellation point
@@ -36,6 +36,7 @@ void real_bind(void); /* once, from the constructor */
 void *real_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
 int real_munmap(void *addr, size_t length);
 void *real_mremap(void *old, size_t old_size, size_t new_size, int flags, void *addr);
+int real_madvise(void *addr, size_t length, int advice);
 
 /* A line on stderr, "daxlease: " before it; dropped rather than waited for. DAXLEASE_QUIET silences
  * it. */

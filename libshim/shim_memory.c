@@ -370,7 +370,7 @@ static void *map_shared_or_fixed(void *addr, size_t length, int prot, int flags,
 		}
 	}
 	errno = saved;
-	if (fixed && table_hits(addr, request.mapped))
+	if (fixed && table_has(address(addr), address(addr) + request.mapped))
 		return map_over(&request);
 	return real_mmap(addr, length, prot, flags, fd, offset);
 }

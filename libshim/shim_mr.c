@@ -447,3 +447,13 @@ void mr_forget_all(void)
 		arena_free(&context_arena, context);
 	}
 }
+
+void mr_abandon(void)
+{
+	records = NULL;
+	by_struct = (struct tree){0};
+	contexts = NULL;
+	record_arena = (struct arena)ARENA_INIT(struct mr_record);
+	piece_arena = (struct arena)ARENA_INIT(struct mr_piece);
+	context_arena = (struct arena)ARENA_INIT(struct mr_context);
+}

@@ -105,5 +105,6 @@ int mr_settle(uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, uint64_t
 void mr_reap(uint64_t dev, uint64_t ino, uint64_t start, uint64_t end);
 
 void mr_forget_all(void); /* in a forked child */
+void mr_abandon(void);	  /* in a copy made at any moment */
 
 #endif

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libshim/shim_fork.h"
 #include "libshim/shim_table.h"
 
 #define RETRY_NS UINT64_C(1000000000)
@@ -130,6 +131,20 @@ static bool up_to_date(void)
 	return atomic_load(&session.pools_known) == atomic_load(&session.pools_wanted);
 }
 
+/* Called with the lock held. As long as there is no lease (no listener), nothing is lost by
+ * connecting again, later. */
+static void hung_up(void)
+{
+	if (session.listening) {
+		session_lost();
+		return;
+	}
+	client_close(&session.client);
+	atomic_store(&session.connected, false);
+	atomic_store(&session.pools_known, 0);
+	atomic_store(&last_try_ns, now_ns());
+}
+
 /* Called with the lock held. */
 static void bring_up(void)
 {
@@ -145,11 +160,32 @@ static void bring_up(void)
 				say("the daemon at %s speaks another version", session.socket);
 			return;
 		}
-		coverage_init(&session.coverage, &session.client);
+		if (!session.coverage.client) /* fork may hold its lock */
+			coverage_init(&session.coverage, &session.client);
 		atomic_store(&session.connected, true);
 	}
 	if (!up_to_date() && ask_pools() == -EPIPE)
-		session_lost();
+		hung_up();
+}
+
+/* Before there is a listener nobody else reads what the daemon says: that the list has changed. */
+static void read_news(void)
+{
+	static union dlp_buffer news; /* under lock */
+	int more;
+
+	while ((more = client_event(&session.client, &news, false)) > 0) {
+		if (news.head.opcode == DLP_EV_POOLS)
+			atomic_fetch_add(&session.pools_wanted, 1);
+	}
+	if (more < 0)
+		hung_up();
+}
+
+static bool nobody_listens(void)
+{
+	return atomic_load(&session.connected) && !atomic_load(&session.lost) &&
+	       !__atomic_load_n(&session.listening, __ATOMIC_ACQUIRE);
 }
 
 /* While one thread connects or asks, the others wait for it: one that went on without the list
@@ -160,10 +196,13 @@ const struct session_pools *session_pools(void)
 
 	if (!session.socket[0])
 		return NULL; /* another constructor maps before ours has run */
-	if (!up_to_date() && !atomic_load(&session.lost) &&
-	    (atomic_load(&session.connected) || due())) {
+	fork_notice();
+	if (nobody_listens() || (!up_to_date() && !atomic_load(&session.lost) &&
+				 (atomic_load(&session.connected) || due()))) {
 		hook_enter(&hook);
 		pthread_mutex_lock(&lock);
+		if (nobody_listens())
+			read_news();
 		if (!atomic_load(&session.lost))
 			bring_up();
 		pthread_mutex_unlock(&lock);
@@ -211,14 +250,17 @@ int session_listen(void)
 	struct hook hook;
 	int error = 0;
 
-	if (atomic_load(&session.lost) || !client_usable(&session.client))
-		return session_lost();
 	if (__atomic_load_n(&session.listening, __ATOMIC_ACQUIRE))
-		return 0;
+		return atomic_load(&session.lost) || !client_usable(&session.client)
+			       ? session_lost()
+			       : 0;
 	hook_enter(&hook); /* all signals blocked: the thread inherits that */
 	pthread_mutex_lock(&lock);
 	if (!session.listening) {
-		error = table_reserve();
+		if (!atomic_load(&session.connected) || !client_usable(&session.client))
+			error = -EPIPE;
+		if (error == 0)
+			error = table_reserve();
 		if (error == 0)
 			error = start_listener();
 		if (error == 0)
@@ -239,15 +281,16 @@ int session_lost(void)
 	return -EPIPE;
 }
 
-void session_forget(void)
+void session_forget(bool close)
 {
 	pthread_mutex_init(&lock, NULL);
-	if (atomic_load(&session.connected))
+	if (close && atomic_load(&session.connected))
 		client_close(&session.client);
 	atomic_store(&session.connected, false);
 	atomic_store(&session.lost, false);
 	atomic_store(&session.pools_known, 0);
 	atomic_store(&session.pools, NULL);
 	atomic_store(&last_try_ns, 0);
+	session.coverage.client = NULL;
 	session.listening = false;
 }

@@ -62,9 +62,9 @@ int session_listen(void);
 /* The connection is gone: says so once. Returns -EPIPE. */
 int session_lost(void);
 
-/* In a forked child: nothing is connected. The parent's sockets, as far as they are still here, are
- * closed. */
-void session_forget(void);
+/* In a forked child: nothing is connected. `close`: the parent's sockets, as far as they are still
+ * here, are closed; not where the descriptors may be shared (clone(2)). */
+void session_forget(bool close);
 
 /* The listener's body, shim_revoke.c. */
 void *revoke_listen(void *unused);

@@ -38,6 +38,7 @@ static int check(void)
 					    "mmap64",
 					    "munmap",
 					    "mremap",
+					    "madvise",
 					    "ibv_reg_mr",
 					    "ibv_reg_mr_iova",
 					    "ibv_reg_mr_iova2",

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "libshim/arena.h"
+#include "libshim/shim_fork.h"
 #include "libshim/shim_session.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -43,6 +44,7 @@ void table_unlock_bare(void)
 void table_lock(struct hook *hook)
 {
 	hook_enter(hook);
+	fork_notice();
 	table_lock_bare();
 }
 
@@ -95,6 +97,19 @@ struct mapping *table_next(const struct mapping *mapping)
 struct mapping *table_begin(void)
 {
 	return mapping_of(tree_first(&mappings));
+}
+
+bool table_has(uint64_t start, uint64_t end)
+{
+	struct hook hook;
+	bool found;
+
+	if (!table_hits((void *)(uintptr_t)start, end - start))
+		return false;
+	table_lock(&hook);
+	found = table_first(start, end) != NULL;
+	table_unlock(&hook);
+	return found;
 }
 
 static void name_file(struct map_file *file, int fd)
@@ -255,19 +270,32 @@ void table_move(uint64_t start, uint64_t end, uint64_t by)
 	}
 }
 
-void table_forget_all(void)
+void table_unwait(void)
 {
-	struct mapping *mapping;
+	pthread_condattr_t monotonic;
 
-	while ((mapping = table_begin()))
-		table_remove(mapping, false);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+}
+
+void table_abandon(void)
+{
+	pthread_mutex_init(&lock, NULL);
+	table_unwait();
+	/* the nodes may be half linked; their memory is a copy that costs nothing */
+	mappings = files = (struct tree){0};
+	mapping_arena = (struct arena)ARENA_INIT(struct mapping);
+	file_arena = (struct arena)ARENA_INIT(struct map_file);
+	atomic_store(&hull_start, UINT64_MAX);
+	atomic_store(&hull_end, 0);
 }
 
 /* --- the end of a mapping -------------------------------------------------------------------- */
 
 int table_reserve(void)
 {
-	pthread_condattr_t monotonic;
 	long mapped;
 	int fd;
 
@@ -283,10 +311,7 @@ int table_reserve(void)
 		return -errno;
 	/* under mlockall(MCL_FUTURE) it would count against the limit wherever it is put */
 	syscall(SYS_munlock, mapped, page);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	table_unwait();
 	reserve = (char *)mapped;
 	return 0;
 }

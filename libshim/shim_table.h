@@ -44,10 +44,11 @@ struct mapping {
 	bool dont_fork; /* a child does not inherit it */
 };
 
-/* hook_enter() and lock; unlock and hook_leave(). */
+/* hook_enter() and lock; unlock and hook_leave(). In a child that was not made by fork(3) everything
+ * is forgotten first (fork_notice). */
 void table_lock(struct hook *hook);
 void table_unlock(const struct hook *hook);
-/* For fork: the lock alone. `fresh`: in the child. And for waiting on MRs (shim_mr.c). */
+/* For the listener and fork: the lock alone. */
 void table_lock_bare(void);
 void table_unlock_bare(void);
 /* Waits (lock released meanwhile) for table_wake(), at most until deadline_ns of CLOCK_MONOTONIC:
@@ -58,6 +59,10 @@ void table_wake(void);
 /* Without the lock: may [addr, addr + length) touch a mapping of the table? Never wrongly no for a
  * mapping that was given to the program. */
 bool table_hits(const void *addr, size_t length);
+
+/* Under the lock, for what is then left to the kernel: whether one really does. Of a range that is the
+ * program's to map over, no other thread makes it one of ours. */
+bool table_has(uint64_t start, uint64_t end);
 
 /* All below: lock held. */
 
@@ -100,6 +105,9 @@ static inline uint64_t map_offset_end(const struct mapping *mapping)
 int table_reserve(void);
 int table_blank(uint64_t start, uint64_t end, bool only_hole);
 
-void table_forget_all(void); /* in a forked child: empties it without touching coverage */
+/* In a forked child, for the condition: those who wait for it were left behind. */
+void table_unwait(void);
+/* In a child that is a copy made at any moment: as if nothing had ever been, the lock included. */
+void table_abandon(void);
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * munmap and mremap as the program sees them. Both are done under the table's lock, so that the
- * revoker never takes for ours what another thread maps at an address that has just become free.
- * Neither waits in fanotify.
+ * munmap, mremap and madvise as the program sees them. They are done under the table's lock, so that
+ * the revoker never takes for ours what another thread maps at an address that has just become free.
+ * None waits in fanotify.
  *
  * What an on-demand MR needs stays mapped behind the program's back (a zombie) until its last
  * deregistration, since such an MR follows the address: munmap and mremap return as if it were gone
@@ -96,8 +96,11 @@ static void copy_mappings(uint64_t start, uint64_t end, uint64_t by)
 
 		copy = table_add(from->node.start + by, from->node.end + by, from->file->node.dev,
 				 from->file->node.ino, from->offset, -1);
-		if (!copy)
-			return;
+		if (!copy) {
+			/* no memory: rather nothing there than what no revocation would find */
+			(void)table_blank(from->node.start + by, from->node.end + by, false);
+			continue;
+		}
 		copy->state = from->state;
 		copy->breaking = from->breaking;
 		copy->fsdax = from->fsdax;
@@ -139,15 +142,16 @@ static void *duplicate(const struct remap *remap)
 	start = (uintptr_t)mapped;
 	table_remove_range(start, start + remap->new_length);
 	copy = table_add(start, start + remap->new_length, dev, ino, offset, -1);
-	if (!copy)
-		return mapped;
-	error = coverage_begin(&session.coverage, &take, dev, ino, offset,
-			       offset + remap->new_length, 0);
+	error = copy ? coverage_begin(&session.coverage, &take, dev, ino, offset,
+				      offset + remap->new_length, 0)
+		     : -ENOMEM;
 	if (error >= 0)
 		coverage_end(&session.coverage, &take, error == 0);
 	if (error != 0) {
-		table_remove(copy, false);
-		return mapped;
+		if (copy)
+			table_remove(copy, false);
+		real_munmap(mapped, remap->new_length);
+		return fail(ENOMEM);
 	}
 	copy->state = MAP_LEASED;
 	copy->fsdax = table_first(remap->old, remap->old + 1)->fsdax;
@@ -278,8 +282,10 @@ SHIM_EXPORT void *mremap(void *old, size_t old_size, size_t new_size, int flags,
 		remap.target = va_arg(args, void *);
 		va_end(args);
 	}
-	ours = !shim_inside && (table_hits(old, old_size ? old_size : 1) ||
-				((flags & MREMAP_FIXED) && table_hits(remap.target, new_size)));
+	ours = !shim_inside &&
+	       (table_has(remap.old, remap.old + (old_size ? remap.old_length : 1)) ||
+		((flags & MREMAP_FIXED) && table_has((uintptr_t)remap.target,
+						     (uintptr_t)remap.target + remap.new_length)));
 	/* what the kernel will refuse is left to it, before anything is taken apart */
 	if (!ours || remap.old != coverage_floor(remap.old) || remap.new_length < new_size ||
 	    new_size == 0 || remap.old_length < old_size ||
@@ -295,4 +301,43 @@ SHIM_EXPORT void *mremap(void *old, size_t old_size, size_t new_size, int flags,
 		hook.error = errno;
 	table_unlock(&hook);
 	return old;
+}
+
+/* --- madvise --------------------------------------------------------------------------------- */
+
+/* What is ours is left out: children get none of it (shim_fork.c). libibverbs asks for this behind
+ * each deregistration when ibv_fork_init(3) was called. */
+static int do_fork(uint64_t start, uint64_t end)
+{
+	struct mapping *mapping;
+	int error = 0;
+
+	for (uint64_t at = start, stop; at < end; at = mapping ? mapping->node.end : end) {
+		mapping = table_first(at, end);
+		stop = mapping ? mapping->node.start : end;
+		if (at < stop && real_madvise((void *)(uintptr_t)at, stop - at, MADV_DOFORK) < 0 &&
+		    error == 0)
+			error = -errno;
+	}
+	return error;
+}
+
+SHIM_EXPORT int madvise(void *addr, size_t length, int advice)
+{
+	uint64_t start = (uintptr_t)addr, end;
+	struct hook hook;
+	int error;
+
+	if (__builtin_expect(advice != MADV_DOFORK, 1) || shim_inside)
+		return real_madvise(addr, length, advice);
+	end = coverage_ceil(start + length);
+	if (start != coverage_floor(start) || end < start || !table_has(start, end))
+		return real_madvise(addr, length, advice);
+	table_lock(&hook);
+	error = do_fork(start, end);
+	table_unlock(&hook);
+	if (error == 0)
+		return 0;
+	errno = -error;
+	return -1;
 }

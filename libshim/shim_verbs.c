@@ -58,11 +58,13 @@ static void *real_verb(enum verb verb)
 
 	if (function)
 		return function;
+	/* If a plug-in brought it, it must stay when the plug-in goes: its address is kept here. */
+	library = dlopen("libibverbs.so.1", RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 	function = dlvsym(RTLD_NEXT, verbs[verb].name, verbs[verb].version);
-	if (!function && (library = dlopen("libibverbs.so.1", RTLD_LAZY | RTLD_NOLOAD))) {
+	if (!function && library)
 		function = dlvsym(library, verbs[verb].name, verbs[verb].version);
-		dlclose(library); /* RTLD_NOLOAD: it stays as long as the program wants it */
-	}
+	if (library)
+		dlclose(library);
 	if (!function)
 		errno = ENOSYS;
 	__atomic_store_n(&found[verb], function, __ATOMIC_RELEASE);
