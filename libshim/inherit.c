@@ -13,7 +13,8 @@ static uint32_t *word;	    /* in the page; written once */
 static uint32_t unwiped;    /* without memory for a page, or on a kernel that cannot: no protection */
 static uint32_t generation; /* inherited, so that no two marks in a line of processes are equal */
 
-static uint32_t *make_word(void)
+/* Marked before it is there for others to see: one that they saw empty would be a copy's to them. */
+static uint32_t *make_word(uint32_t mark)
 {
 	size_t size = (size_t)sysconf(_SC_PAGESIZE);
 	long mapped = syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
@@ -24,6 +25,7 @@ static uint32_t *make_word(void)
 		fresh = (uint32_t *)mapped;
 	else if (mapped != -1)
 		syscall(SYS_munmap, mapped, size);
+	__atomic_store_n(fresh, mark, __ATOMIC_RELAXED);
 	if (__atomic_compare_exchange_n(&word, &before, fresh, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_ACQUIRE))
 		return fresh;
@@ -36,9 +38,9 @@ uint32_t inherit_mark(void)
 {
 	uint32_t *at = __atomic_load_n(&word, __ATOMIC_ACQUIRE), before = 0, mark;
 
-	if (!at)
-		at = make_word();
 	mark = __atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED);
+	if (!at)
+		at = make_word(mark);
 	if (__atomic_compare_exchange_n(at, &before, mark, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_ACQUIRE))
 		return mark;
