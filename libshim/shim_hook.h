@@ -53,7 +53,8 @@ enum say_kind {
 	SAY_CHILD,
 	SAY_NO_ODP,
 	SAY_UNLEASED_MR,
-	SAY_REQUIRED
+	SAY_REQUIRED,
+	SAY_UNCOVERED
 };
 
 #endif

@@ -84,7 +84,7 @@ static void tell_program(const struct dlp_ev_break *event, const struct mapping 
 	    mapping ? mapping->file->path : "a file of an MR", (unsigned long long)event->start,
 	    (unsigned long long)event->end, event->comm[0] ? event->comm : "?", (int)event->pid,
 	    event->uid, dlp_cause_text(event->cause),
-	    (unsigned long long)(event->left_ns / 1000000000u));
+	    (unsigned long long)((event->left_ns + 500000000u) / 1000000000u));
 }
 
 /* The parts of the range an event is about, leaving out what was granted after it, one after

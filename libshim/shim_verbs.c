@@ -9,9 +9,9 @@
  * of libibverbs are used here; its functions are looked up, in the versions that programs are
  * linked to, when they are first needed: it may come with a plug-in only.
  *
- * Not followed: ibv_rereg_mr, ibv_import_mr, ibv_reg_dmabuf_mr; and implicit on-demand MRs (the
- * whole address space), which reach what is mapped and nothing else, so that replacing the mapping
- * is all there is to do.
+ * Passed through and not followed, but said if it is on leased memory: ibv_rereg_mr, ibv_reg_mr_ex. Not
+ * seen: ibv_import_mr, ibv_reg_dmabuf_mr; and implicit on-demand MRs (the whole address space), which
+ * reach what is mapped and nothing else, so that replacing the mapping is all there is to do.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -33,8 +33,10 @@ SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_
 					    uint64_t iova, unsigned int access);
 SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr);
 SHIM_EXPORT int ibv_close_device(struct ibv_context *context);
+SHIM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length, int access);
+SHIM_EXPORT struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, void *attributes);
 
-enum verb { REG_MR, REG_MR_IOVA, REG_MR_IOVA2, DEREG_MR, CLOSE_DEVICE, VERB_COUNT };
+enum verb { REG_MR, REG_MR_IOVA, REG_MR_IOVA2, DEREG_MR, CLOSE_DEVICE, REREG_MR, REG_MR_EX, VERB_COUNT };
 
 static const struct {
 	const char *name, *version;
@@ -44,6 +46,8 @@ static const struct {
 	[REG_MR_IOVA2] = {"ibv_reg_mr_iova2", "IBVERBS_1.8"},
 	[DEREG_MR] = {"ibv_dereg_mr", "IBVERBS_1.1"},
 	[CLOSE_DEVICE] = {"ibv_close_device", "IBVERBS_1.1"},
+	[REREG_MR] = {"ibv_rereg_mr", "IBVERBS_1.1"},
+	[REG_MR_EX] = {"ibv_reg_mr_ex", "IBVERBS_1.15"},
 };
 
 /* libibverbs' ibv_reg_mr calls its ibv_reg_mr_iova2 through the PLT, so comes here again: once is
@@ -351,4 +355,54 @@ SHIM_EXPORT int ibv_close_device(struct ibv_context *verbs_context)
 		table_unlock(&hook);
 	}
 	return error;
+}
+
+/* An MR made past us. Its memory is not kept for it, and it does not end with the lease. */
+static void say_uncovered(const char *verb, const struct ibv_mr *mr)
+{
+	uint64_t start = (uintptr_t)mr->addr, end = start + mr->length;
+	struct hook hook;
+	bool leased;
+
+	if (!table_hits(mr->addr, mr->length))
+		return;
+	table_lock(&hook);
+	leased = table_first(start, end) != NULL;
+	table_unlock(&hook);
+	if (leased && say_first(SAY_UNCOVERED, 0, 0))
+		say("%s: its MR is on leased memory, and the lease does not cover it: it is not destroyed when the "
+		    "lease ends; use ibv_reg_mr",
+		    verb);
+}
+
+SHIM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length, int access)
+{
+	union {
+		void *any;
+		int (*rereg_mr)(struct ibv_mr *, int, struct ibv_pd *, void *, size_t, int);
+	} real = {.any = real_verb(REREG_MR)};
+	int error;
+
+	if (!real.any)
+		return ENOSYS;
+	error = real.rereg_mr(mr, flags, pd, addr, length, access);
+	if (error == 0 && (flags & IBV_REREG_MR_CHANGE_TRANSLATION) && !in_verbs && !shim_inside)
+		say_uncovered("ibv_rereg_mr", mr);
+	return error;
+}
+
+SHIM_EXPORT struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, void *attributes)
+{
+	union {
+		void *any;
+		struct ibv_mr *(*reg_mr_ex)(struct ibv_pd *, void *);
+	} real = {.any = real_verb(REG_MR_EX)};
+	struct ibv_mr *mr;
+
+	if (!real.any)
+		return NULL;
+	mr = real.reg_mr_ex(pd, attributes);
+	if (mr && !in_verbs && !shim_inside)
+		say_uncovered("ibv_reg_mr_ex", mr);
+	return mr;
 }
