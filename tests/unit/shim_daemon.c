@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -16,7 +17,8 @@
 enum page_state { PAGE_FREE, PAGE_HELD, PAGE_LOSING };
 
 struct fake_session {
-	int calls, events; /* -1: free slot */
+	int calls, events; /* -1: not connected */
+	uint32_t role;
 	unsigned char page[FAKE_PAGES];
 };
 
@@ -34,6 +36,9 @@ static void (*before_reply)(void);
 static uint64_t pool_dev, file_ino, page_size;
 static uint32_t pool_type;
 static int listener;
+/* One thread reads the listener and the calls, one the events. Neither allocates memory: a test forks
+ * at any moment, and the address sanitizer's allocator would stay locked in the child. */
+static int all_calls, all_events;
 
 static void answer(struct fake_session *s, const struct dlp_head *to, struct dlp_head *reply,
 		   size_t size, int fd, int error)
@@ -44,7 +49,12 @@ static void answer(struct fake_session *s, const struct dlp_head *to, struct dlp
 	(void)dlp_send(s->calls, reply, size, fd, 0);
 }
 
-static void *listen_events(void *arg);
+static void watch(int set, int fd, void *whose)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = whose};
+
+	CHECK(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+}
 
 static void on_hello(struct fake_session *s, const struct dlp_head *head)
 {
@@ -53,14 +63,12 @@ static void on_hello(struct fake_session *s, const struct dlp_head *head)
 					.pools = 1,
 					.session = 1};
 	int pair[2];
-	pthread_t thread;
 
 	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
 	pthread_mutex_lock(&lock);
 	s->events = pair[0];
 	pthread_mutex_unlock(&lock);
-	CHECK(pthread_create(&thread, NULL, listen_events, s) == 0);
-	pthread_detach(thread);
+	watch(all_events, pair[0], s);
 	answer(s, head, &reply.head, sizeof(reply), pair[1], 0);
 	close(pair[1]);
 }
@@ -124,26 +132,31 @@ static void set_free(struct fake_session *s, const struct dlp_range *range)
 	pthread_mutex_unlock(&lock);
 }
 
-static void *listen_events(void *arg)
+static void *listen_events(void *unused)
 {
-	struct fake_session *s = arg;
-	union dlp_buffer *m = calloc(1, sizeof(*m));
+	static union dlp_buffer m;
+	struct epoll_event event;
 	unsigned fds;
-	int fd, sock;
+	int fd;
 
-	CHECK(m);
-	pthread_mutex_lock(&lock);
-	sock = s->events;
-	pthread_mutex_unlock(&lock);
-	while (sock >= 0) {
-		ptrdiff_t n = dlp_recv(sock, m, &fd, &fds, 0);
+	(void)unused;
+	for (;;) {
+		struct fake_session *s;
+		ptrdiff_t n;
 
+		if (epoll_wait(all_events, &event, 1, -1) != 1)
+			continue;
+		s = event.data.ptr;
+		pthread_mutex_lock(&lock);
+		n = s->events < 0 ? 0 : dlp_recv(s->events, &m, &fd, &fds, MSG_DONTWAIT);
+		if (n == 0 && s->events >= 0)
+			CHECK(epoll_ctl(all_events, EPOLL_CTL_DEL, s->events, NULL) == 0);
+		pthread_mutex_unlock(&lock);
 		if (n <= 0)
-			break;
-		CHECK(dlp_validate(DLP_TO_DAEMON_EVENTS, DLP_ROLE_HOLDER, m, (size_t)n, fds) == 0);
-		set_free(s, (const struct dlp_range *)m);
+			continue;
+		CHECK(dlp_validate(DLP_TO_DAEMON_EVENTS, DLP_ROLE_HOLDER, &m, (size_t)n, fds) == 0);
+		set_free(s, (const struct dlp_range *)&m);
 	}
-	free(m);
 	return NULL;
 }
 
@@ -157,68 +170,87 @@ static void on_mr(int delta, int fd)
 	pthread_mutex_unlock(&lock);
 }
 
-static void *serve(void *arg)
+static void serve(struct fake_session *s, const union dlp_buffer *m, int fd)
 {
-	struct fake_session *s = arg;
-	union dlp_buffer *m = calloc(1, sizeof(*m));
-	uint32_t role = 0;
+	switch (m->head.opcode) {
+	case DLP_HELLO:
+		s->role = DLP_ROLE_HOLDER;
+		on_hello(s, &m->head);
+		break;
+	case DLP_POOL:
+		on_pool(s, (const struct dlp_pool *)m);
+		break;
+	case DLP_GRANT:
+		on_grant(s, (const struct dlp_grant *)m, fd);
+		break;
+	case DLP_RELEASE:
+		set_free(s, (const struct dlp_range *)m);
+		break;
+	case DLP_MR_ADD:
+		on_mr(1, fd);
+		break;
+	case DLP_MR_DEL:
+		on_mr(-1, fd);
+		break;
+	default:
+		CHECK(!"an opcode the daemon knows");
+	}
+}
+
+/* A slot is not used again. */
+static void end_session(struct fake_session *s)
+{
+	pthread_mutex_lock(&lock);
+	memset(s->page, PAGE_FREE, sizeof(s->page));
+	if (s->events >= 0) {
+		(void)epoll_ctl(all_events, EPOLL_CTL_DEL, s->events, NULL);
+		close(s->events);
+		s->events = -1;
+	}
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	/* not by close() alone: a child of fork may still have it open */
+	CHECK(epoll_ctl(all_calls, EPOLL_CTL_DEL, s->calls, NULL) == 0);
+	close(s->calls);
+}
+
+static void accept_one(void)
+{
+	static unsigned used;
+	struct fake_session *s = &sessions[used++];
+
+	CHECK(used <= SESSIONS);
+	s->calls = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	CHECK(s->calls >= 0);
+	watch(all_calls, s->calls, s);
+}
+
+static void *listen_calls(void *unused)
+{
+	static union dlp_buffer m;
+	struct epoll_event event;
 	unsigned fds;
 	int fd;
 
-	CHECK(m);
+	(void)unused;
 	for (;;) {
-		ptrdiff_t n = dlp_recv(s->calls, m, &fd, &fds, 0);
+		struct fake_session *s;
+		ptrdiff_t n;
 
-		if (n <= 0)
-			break;
-		CHECK(dlp_validate(DLP_TO_DAEMON_CALLS, role, m, (size_t)n, fds) == 0);
-		switch (m->head.opcode) {
-		case DLP_HELLO:
-			role = DLP_ROLE_HOLDER;
-			on_hello(s, &m->head);
-			break;
-		case DLP_POOL:
-			on_pool(s, (const struct dlp_pool *)m);
-			break;
-		case DLP_GRANT:
-			on_grant(s, (const struct dlp_grant *)m, fd);
-			break;
-		case DLP_RELEASE:
-			set_free(s, (const struct dlp_range *)m);
-			break;
-		case DLP_MR_ADD:
-			on_mr(1, fd);
-			break;
-		case DLP_MR_DEL:
-			on_mr(-1, fd);
-			break;
-		default:
-			CHECK(!"an opcode the daemon knows");
+		if (epoll_wait(all_calls, &event, 1, -1) != 1)
+			continue;
+		s = event.data.ptr;
+		if (!s) {
+			accept_one();
+			continue;
 		}
-	}
-	free(m);
-	/* the slot is not used again: the events thread may still look at it */
-	pthread_mutex_lock(&lock);
-	memset(s->page, PAGE_FREE, sizeof(s->page));
-	shutdown(s->events, SHUT_RDWR);
-	s->events = -1;
-	pthread_cond_broadcast(&changed);
-	pthread_mutex_unlock(&lock);
-	close(s->calls);
-	return NULL;
-}
-
-static void *accept_all(void *arg)
-{
-	(void)arg;
-	for (unsigned i = 0; i < SESSIONS; i++) {
-		struct fake_session *s = &sessions[i];
-		pthread_t thread;
-
-		s->calls = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		CHECK(s->calls >= 0);
-		CHECK(pthread_create(&thread, NULL, serve, s) == 0);
-		pthread_detach(thread);
+		n = dlp_recv(s->calls, &m, &fd, &fds, 0);
+		if (n <= 0) {
+			end_session(s);
+			continue;
+		}
+		CHECK(dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds) == 0);
+		serve(s, &m, fd);
 	}
 	return NULL;
 }
@@ -239,7 +271,13 @@ void fake_start(const char *socket_path, uint64_t dev, uint64_t ino, uint32_t ty
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0);
 	CHECK(listen(listener, 64) == 0);
-	CHECK(pthread_create(&thread, NULL, accept_all, NULL) == 0);
+	all_calls = epoll_create1(EPOLL_CLOEXEC);
+	all_events = epoll_create1(EPOLL_CLOEXEC);
+	CHECK(all_calls >= 0 && all_events >= 0);
+	watch(all_calls, listener, NULL);
+	CHECK(pthread_create(&thread, NULL, listen_calls, NULL) == 0);
+	pthread_detach(thread);
+	CHECK(pthread_create(&thread, NULL, listen_events, NULL) == 0);
 	pthread_detach(thread);
 }
 

@@ -407,9 +407,14 @@ static void closed_descriptors(void)
 	CHECK(fake_wait_held(0, FAKE_PAGES, 0));
 }
 
-static void signalled(int sig)
+/* Blocked from the start of the program, in every thread: the signal has to wait for by_signal(). */
+static sigset_t by_signal_set(void)
 {
-	(void)sig;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	return set;
 }
 
 static void by_signal(void)
@@ -418,10 +423,7 @@ static void by_signal(void)
 	sigset_t wanted;
 	siginfo_t info;
 
-	signal(SIGUSR2, signalled);
-	sigemptyset(&wanted);
-	sigaddset(&wanted, SIGUSR2);
-	CHECK(sigprocmask(SIG_BLOCK, &wanted, NULL) == 0);
+	wanted = by_signal_set();
 	table_lock_bare(); /* the listener is looking at it already */
 	session.signal = SIGUSR2;
 	table_unlock_bare();
@@ -522,9 +524,11 @@ int main(void)
 		{0},
 	};
 	char dir[] = "/tmp/shim_hooks.XXXXXX", path[64], socket_path[64];
+	sigset_t blocked = by_signal_set();
 	struct stat st;
 	int result;
 
+	CHECK(sigprocmask(SIG_BLOCK, &blocked, NULL) == 0);
 	CHECK(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/file", dir);
 	snprintf(socket_path, sizeof(socket_path), "%s/sock", dir);
