@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "libshim/shim_fork.h"
@@ -86,6 +87,17 @@ int real_madvise(void *addr, size_t length, int advice)
 
 bool say_quiet;
 
+/* Between poll(2) and write(2) another thread can fill the pipe. Terminals know no RWF_NOWAIT. */
+static void write_line(const char *line, size_t length)
+{
+	struct iovec part = {.iov_base = (void *)(uintptr_t)line, .iov_len = length};
+	ssize_t written = pwritev2(STDERR_FILENO, &part, 1, -1, RWF_NOWAIT);
+
+	if (written < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+		written = write(STDERR_FILENO, line, length);
+	(void)written; /* there is nobody to tell */
+}
+
 void say(const char *format, ...)
 {
 	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -107,11 +119,8 @@ void say(const char *format, ...)
 		length = (int)sizeof(line) - 2;
 	line[length++] = '\n';
 	/* A terminal or pipe that nobody reads must not hold up a revocation. */
-	if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT)) {
-		ssize_t written = write(STDERR_FILENO, line, (size_t)length);
-
-		(void)written; /* there is nobody to tell */
-	}
+	if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT))
+		write_line(line, (size_t)length);
 	errno = saved;
 }
 

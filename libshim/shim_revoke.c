@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,17 +75,56 @@ static int mark_breaking(const struct dlp_ev_break *event, struct mapping **firs
 	return error;
 }
 
-static void tell_program(const struct dlp_ev_break *event, const struct mapping *mapping)
+/* For messages: the file's name, copied, since the table is not locked when they are written. */
+struct named {
+	char path[sizeof(((struct map_file *)NULL)->path)];
+	uint64_t address; /* of the first mapping that shows some of the range; 0: only MRs did */
+};
+
+static void name_it(struct named *named, const struct mapping *mapping)
 {
-	union sigval where = {.sival_ptr = mapping ? (void *)(uintptr_t)mapping->node.start : NULL};
+	if (named->address || !mapping)
+		return;
+	named->address = mapping->node.start;
+	memcpy(named->path, mapping->file->path, sizeof(named->path));
+}
+
+static void tell_program(const struct dlp_ev_break *event, const struct named *named)
+{
+	union sigval where = {.sival_ptr = (void *)(uintptr_t)named->address};
 
 	if (session.signal && sigqueue(getpid(), session.signal, where) == 0)
 		return;
 	say("lease on %s [%llu,%llu) is being broken by %s (pid %d, uid %u): %s; %llu s left",
-	    mapping ? mapping->file->path : "a file of an MR", (unsigned long long)event->start,
+	    named->address ? named->path : "a file of an MR", (unsigned long long)event->start,
 	    (unsigned long long)event->end, event->comm[0] ? event->comm : "?", (int)event->pid,
 	    event->uid, dlp_cause_text(event->cause),
 	    (unsigned long long)((event->left_ns + 500000000u) / 1000000000u));
+}
+
+/*
+ * Without it a program that dies of SIGBUS leaves no reason behind, also one that asked for a signal.
+ * So it is said before the mapping goes; but a log on a pool's file system can wait for the very
+ * operation that waits for us, so one there gets the line when the answer is out.
+ */
+static void tell_revoked(const struct dlp_ev_break *event, const struct named *named)
+{
+	if (named->address)
+		say("lease on %s [%llu,%llu) of process %d is revoked, for %s (pid %d, uid %u): "
+		    "%s; "
+		    "its mapping gives SIGBUS from now on, its MRs are gone",
+		    named->path, (unsigned long long)event->start, (unsigned long long)event->end,
+		    (int)getpid(), event->comm[0] ? event->comm : "?", (int)event->pid, event->uid,
+		    dlp_cause_text(event->cause));
+}
+
+static bool stderr_may_wait(void)
+{
+	const struct session_pools *pools = atomic_load(&session.pools);
+	struct stat st;
+
+	return !pools || fstat(STDERR_FILENO, &st) < 0 ||
+	       (S_ISREG(st.st_mode) && session_pool_type(pools, st.st_dev));
 }
 
 /* The parts of the range an event is about, leaving out what was granted after it, one after
@@ -99,7 +139,8 @@ static bool next_part(const struct dlp_ev_break *event, struct dlp_ev_break *par
 static void on_break(const struct dlp_ev_break *event)
 {
 	struct dlp_ev_break rest = *event, part;
-	struct mapping *first = NULL, *marked;
+	struct named named = {.address = 0};
+	struct mapping *marked;
 	struct hook hook;
 	bool any = false;
 
@@ -107,11 +148,11 @@ static void on_break(const struct dlp_ev_break *event)
 	for (; next_part(&rest, &part); rest.start = part.end) {
 		any = true;
 		(void)mark_breaking(&part, &marked);
-		first = first ? first : marked;
+		name_it(&named, marked);
 	}
-	if (any)
-		tell_program(event, first);
 	table_unlock(&hook);
+	if (any)
+		tell_program(event, &named);
 }
 
 static int blank_mappings(const struct dlp_ev_break *event)
@@ -164,8 +205,9 @@ static void drop_part(const struct dlp_ev_break *part, int *error)
 	}
 }
 
-/* 0, or a positive errno if some of the range may remain. */
-__attribute__((unused)) static int end_range(const struct dlp_ev_break *event)
+/* 0, or a positive errno if some of the range may remain. *named: what was revoked. */
+__attribute__((unused)) static int end_range(const struct dlp_ev_break *event, struct named *named,
+					     bool say_now)
 {
 	struct dlp_ev_break rest = *event, part;
 	struct mapping *mapping;
@@ -175,8 +217,12 @@ __attribute__((unused)) static int end_range(const struct dlp_ev_break *event)
 	table_lock(&hook);
 	/* no new MRs, then wait for those under way (the lock is released in there), then nobody
 	 * comes between */
-	for (; next_part(&rest, &part); rest.start = part.end)
+	for (; next_part(&rest, &part); rest.start = part.end) {
 		(void)mark_breaking(&part, &mapping);
+		name_it(named, mapping);
+	}
+	if (say_now)
+		tell_revoked(event, named);
 	note(&error, mr_settle(event->dev, event->ino, event->start, event->end,
 			       deadline_after(event->left_ns)));
 	for (rest = *event; next_part(&rest, &part); rest.start = part.end) {
@@ -206,6 +252,17 @@ static int answer(const struct dlp_ev_break *event, int error)
 	return client_tell(&session.client, &message.head, sizeof(message), -1, true);
 }
 
+__attribute__((unused)) static int end_and_answer(const struct dlp_ev_break *event)
+{
+	struct named named = {.address = 0};
+	bool revoke = event->head.opcode == DLP_EV_REVOKE, later = stderr_may_wait();
+	int error = answer(event, end_range(event, &named, revoke && !later));
+
+	if (revoke && later)
+		tell_revoked(event, &named);
+	return error;
+}
+
 static int handle(const union dlp_buffer *buffer)
 {
 	struct dlp_ev_break event;
@@ -225,7 +282,7 @@ static int handle(const union dlp_buffer *buffer)
 #ifdef SHIM_TEST_NO_REVOKE
 	return answer(&event, 0);
 #else
-	return answer(&event, end_range(&event));
+	return end_and_answer(&event);
 #endif
 }
 

@@ -28,7 +28,7 @@ struct session_pools {
 struct session {
 	/* from the environment, before the program runs */
 	enum shim_mode mode;
-	int signal; /* instead of a line on stderr; 0: none */
+	atomic_int signal; /* instead of a line on stderr; 0: none */
 	char socket[108];
 
 	struct client client;

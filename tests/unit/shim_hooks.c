@@ -214,6 +214,46 @@ static void revoked(void)
 	none_left();
 }
 
+/* What the shim says goes to `to` while this runs; true if it comes to say `words`. */
+static bool revocation_says(int to, int read_from, const char *words)
+{
+	char *mapped = map(0, 4), said[2048] = "";
+	int before = dup(STDERR_FILENO);
+	unsigned answers;
+	ssize_t got = 0;
+
+	CHECK(before >= 0 && dup2(to, STDERR_FILENO) >= 0);
+	CHECK(fake_revoke(1, 2, false, &answers) == 0 && answers == 1);
+	for (int tries = 0; tries < 1000 && got <= 0; tries++) {
+		got = read(read_from, said, sizeof(said) - 1);
+		usleep(got > 0 ? 0 : 10000);
+	}
+	CHECK(dup2(before, STDERR_FILENO) >= 0 && close(before) == 0);
+	fake_finish(1, 2);
+	CHECK(touch(mapped + page) == SIGBUS && munmap(mapped, 4 * page) == 0);
+	none_left();
+	return strstr(said, words) && strstr(said, "breaker") && strstr(said, "[4096,8192)");
+}
+
+/* Also to one that asked for a signal, and where stderr is a file of the pool's own file system. */
+static void revocation_is_said(void)
+{
+	char name[] = "/tmp/shim_hooks.log.XXXXXX";
+	int ends[2], log = mkstemp(name), reader = open(name, O_RDONLY | O_CLOEXEC);
+
+	CHECK(log >= 0 && reader >= 0 && unlink(name) == 0);
+	CHECK(pipe(ends) == 0 && fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
+	CHECK(revocation_says(ends[1], ends[0], "/file [4096"));
+	session.signal = SIGUSR2;
+	CHECK(revocation_says(ends[1], ends[0], "is revoked"));
+	session.signal = 0;
+	CHECK(revocation_says(log, reader, "is revoked"));
+	close(log);
+	close(reader);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void revoke_before_reply(void)
 {
 	unsigned answers;
@@ -424,14 +464,10 @@ static void by_signal(void)
 	siginfo_t info;
 
 	wanted = by_signal_set();
-	table_lock_bare(); /* the listener is looking at it already */
 	session.signal = SIGUSR2;
-	table_unlock_bare();
 	fake_break(1, 2);
 	CHECK(sigwaitinfo(&wanted, &info) == SIGUSR2 && info.si_value.sival_ptr == mapped + page);
-	table_lock_bare();
 	session.signal = 0;
-	table_unlock_bare();
 	CHECK(munmap(mapped, 4 * page) == 0);
 	none_left();
 }
@@ -511,6 +547,7 @@ int main(void)
 		{"MAP_FIXED", fixed},
 		{"mremap", remapped},
 		{"a revocation: SIGBUS, and no way back (C16, C17)", revoked},
+		{"a revocation says so, whatever was asked for (C14)", revocation_is_said},
 		{"a revocation before the mapping is there", revoked_while_pending},
 		{"one's own operation (C12)", dropped},
 		{"fork: SIGBUS in the child", forked},
