@@ -21,6 +21,8 @@ shim_sources = \
 	$(shim_shared_sources) \
 	daemon/uverbs.c \
 	daemon/uverbs.h \
+	libshim/shim_end.c \
+	libshim/shim_end.h \
 	libshim/shim_fork.c \
 	libshim/shim_fork.h \
 	libshim/shim_hook.c \

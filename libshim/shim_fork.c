@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "libshim/inherit.h"
+#include "libshim/shim_end.h"
 #include "libshim/shim_fork.h"
 #include "libshim/shim_mr.h"
 #include "libshim/shim_session.h"
@@ -87,6 +88,7 @@ static void in_child(void)
 			table_remove(mapping, false);
 	}
 	session_forget(true);
+	end_follow();
 	inherit_mark();
 	if (child_tells)
 		say("a child of fork (pid %d) does not inherit leases: what it inherited of leased "
@@ -118,6 +120,7 @@ void fork_notice(void)
 		table_abandon();
 		mr_abandon();
 		session_forget(false);
+		end_follow();
 		inherit_mark();
 	}
 	atomic_store(&busy, false);

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libshim/shim_end.h"
 #include "libshim/shim_mr.h"
 #include "libshim/shim_session.h"
 #include "libshim/shim_table.h"
@@ -293,6 +294,7 @@ void *revoke_listen(void *unused)
 	(void)unused;
 	shim_inside = 1;
 	prctl(PR_SET_NAME, "daxlease");
+	end_listener_runs();
 	for (;;) {
 		int error = client_event(&session.client, &buffer, true);
 
@@ -302,5 +304,6 @@ void *revoke_listen(void *unused)
 			break;
 	}
 	session_lost();
+	end_listener_ends();
 	return NULL;
 }

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "libshim/shim_end.h"
 #include "libshim/shim_fork.h"
 #include "libshim/shim_session.h"
 #include "libshim/shim_table.h"
@@ -76,6 +77,7 @@ __attribute__((constructor)) void shim_start(void)
 	real_bind();
 	session_configure();
 	fork_follow();
+	end_follow();
 	if (asked && strcmp(asked, "1") == 0)
 		_exit(check());
 }

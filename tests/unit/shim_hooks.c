@@ -5,7 +5,9 @@
  */
 #include <fcntl.h>
 #include <setjmp.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -525,6 +527,73 @@ static void pools_without_lease(void)
 	close(from[1]);
 }
 
+/* --- the end of a program whose main thread leaves ---------------------------------------------- */
+
+static int end_pipe[2];
+static atomic_bool workers_done;
+
+static void *lease_late(void *how)
+{
+	const char *late = how;
+
+	if (late) {
+		usleep(50000); /* the main thread is gone by now, or is about to be: both are to work */
+		map(0, 4);
+	}
+	usleep(200000);
+	atomic_store(&workers_done, true);
+	return NULL;
+}
+
+static void say_end(void)
+{
+	char word = atomic_load(&workers_done) ? 'd' : 'e';
+
+	CHECK(write(end_pipe[1], &word, 1) == 1);
+}
+
+/* A child that leases (`late`: from another thread, later), starts a thread and leaves its main one. */
+static int leave_main(const char *late)
+{
+	pthread_t worker;
+	pid_t child;
+	char word = 0;
+	int status;
+
+	CHECK(pipe(end_pipe) == 0);
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		signal(SIGALRM, SIG_DFL);
+		atexit(say_end);
+		if (!late)
+			map(0, 4);
+		CHECK(pthread_create(&worker, NULL, lease_late, (void *)(uintptr_t)late) == 0);
+		pthread_exit(NULL);
+	}
+	CHECK(close(end_pipe[1]) == 0);
+	/* it ends by itself, after its last thread, with exit handlers; the limit is for the broken case */
+	for (int tries = 0; tries < 1500; tries++) {
+		if (waitpid(child, &status, WNOHANG) == child) {
+			CHECK(read(end_pipe[0], &word, 1) == 1 && word == 'd');
+			close(end_pipe[0]);
+			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		}
+		usleep(10000);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	close(end_pipe[0]);
+	return -1;
+}
+
+static void main_thread_leaves(void)
+{
+	CHECK(leave_main(NULL) == 0);
+	CHECK(leave_main("late") == 0);
+	CHECK(fake_wait_held(0, FAKE_PAGES, 0));
+}
+
 static void daemon_dies(void)
 {
 	char *mapped = map(0, 4);
@@ -556,6 +625,7 @@ int main(void)
 		{"the last page of a file", last_page},
 		{"told by a signal (C14)", by_signal},
 		{"all descriptors closed", closed_descriptors},
+		{"a program whose main thread leaves ends by itself", main_thread_leaves},
 		{"the daemon dies", daemon_dies},
 		{"before the first lease: pools come, the daemon goes", pools_without_lease},
 		{0},
