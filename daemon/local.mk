@@ -19,8 +19,17 @@ daxleased_SOURCES = \
 	daemon/log.h \
 	daemon/main.c \
 	daemon/mrs.c \
+	daemon/notify.c \
+	daemon/notify.h \
 	daemon/pools.c \
 	daemon/sessions.c \
+	daemon/store.c \
+	daemon/store.h \
+	daemon/store_ask.c \
+	daemon/store_inside.h \
+	daemon/store_kinds.c \
+	daemon/store_kinds.h \
+	daemon/store_start.c \
 	daemon/users.c \
 	daemon/uverbs.c \
 	daemon/uverbs.h \

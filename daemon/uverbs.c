@@ -68,7 +68,7 @@ static int call(const struct uverbs *uverbs, unsigned object, unsigned method,
 /*
  * "231 infiniband_verbs\n": devices behind the first 32 have a second number, with the same name.
  */
-static int is_uverbs_major(unsigned major_number)
+int uverbs_check_major(unsigned major_number)
 {
 	static const char name[] = "infiniband_verbs";
 	char text[4096];
@@ -127,7 +127,7 @@ int uverbs_open(int fd, struct uverbs *uverbs)
 		return -errno;
 	if (!S_ISCHR(st.st_mode))
 		return -ENOTTY;
-	rc = is_uverbs_major(major(st.st_rdev));
+	rc = uverbs_check_major(major(st.st_rdev));
 	if (rc < 0)
 		return rc;
 

@@ -20,6 +20,9 @@ struct uverbs {
 	uint32_t driver_id;
 };
 
+/* Whether devices with this number are uverbs: 0, or -ENOTTY, -errno of reading /proc/devices. */
+int uverbs_check_major(unsigned major_number);
+
 /*
  * Makes sure that `fd` (the caller's, and it stays so) is a uverbs device, before any ioctl goes to
  * it, and finds its driver's id. 0, or
