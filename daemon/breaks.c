@@ -33,6 +33,7 @@ struct op_note {
 	uint32_t op;   /* the core's */
 	int32_t tid;   /* NOTE_THREAD; -1: cannot be named from here */
 	uint32_t slot; /* NOTE_THREAD: the guard's, until the verdict */
+	uint64_t serial;
 	bool open;     /* the slot waits for an answer */
 	bool passed;   /* let through: in daemon.passed */
 	bool unleased; /* let through on a file that was not leased */
@@ -102,7 +103,7 @@ static void answer_thread(struct daemon *d, uint32_t slot, int error)
 {
 	int rc = d->guard->ops->answer(d->guard, slot, error);
 
-	if (rc < 0)
+	if (rc < 0 && rc != -ENOENT) /* that one was answered before, by a daemon that died */
 		log_error("the guard did not take a verdict: %s", strerror(-rc));
 }
 
@@ -332,6 +333,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 	if (note) {
 		note->tid = in.tid;
 		note->slot = a->slot;
+		note->serial = a->serial;
 		note->open = !a->answered;
 		note->unleased = a->answered;
 		note->syscall_hash = a->syscall_hash;
@@ -343,14 +345,15 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 	if (rc < 0) {
 		log_error("%s by pid %d %s: %s", dlp_cause_text(a->cause), a->tgid,
 			  a->answered ? "cannot be held off from grants" : "refused", strerror(-rc));
-		if (!a->answered)
-			answer_thread(d, a->slot, -EBUSY);
+		answer_thread(d, a->slot, a->answered ? 0 : -EBUSY);
 		if (note)
 			note_free(d, note);
 	} else if (a->answered) {
 		note_pass(d, note);
 	}
 	run_effects(d);
+	if (rc == 0 && a->answered)
+		answer_thread(d, a->slot, 0);
 }
 
 void guard_drain(struct daemon *d)
@@ -539,6 +542,17 @@ static void hold_off_due(evutil_socket_t fd, short what, void *arg)
 		timer_arm(d->hold_off_timer, d->hold_off_ns);
 	else
 		d->hold_off_ns = 0;
+}
+
+bool breaks_owed(void *daemon, uint32_t slot, uint64_t serial)
+{
+	const struct daemon *d = daemon;
+
+	for (const struct op_note *note = d->notes; note; note = note->hh.next) {
+		if (note->open && note->slot == slot && note->serial == serial)
+			return true;
+	}
+	return false;
 }
 
 int breaks_start(struct daemon *d)

@@ -253,6 +253,8 @@ void grants_stop(struct daemon *d);
 /* --- breaks.c ----------------------------------------------------------------------------------------- */
 
 int breaks_start(struct daemon *d);
+/* Is an operation that we know waiting for the guard's slot? For its start(). */
+bool breaks_owed(void *daemon, uint32_t slot, uint64_t serial);
 /* Takes all attempts the guard has into the core; before a grant begins and before it ends. */
 void guard_drain(struct daemon *d);
 void breaks_stop(struct daemon *d);

@@ -177,7 +177,7 @@ static int start(struct daemon *d, const struct options *o)
 	d->core = core_new(&params);
 	if (!d->base || !d->core)
 		return -ENOMEM;
-	d->guard = guard_fanotify_new(o->no_guard);
+	d->guard = guard_fanotify_new(&(struct guard_fanotify_params){.allow_all = o->no_guard, .group = -1});
 	if (!d->guard)
 		log_warning("no guard (%s): only directory pools, whose leases are advisory. Guarding needs root, with "
 			    "CAP_SYS_ADMIN in the initial user namespace, and Linux 6.14 or later",
@@ -199,6 +199,8 @@ static int start(struct daemon *d, const struct options *o)
 	rc = sessions_start(d);
 	if (rc < 0)
 		log_error("%s: cannot listen: %s", d->config.socket, strerror(-rc));
+	if (rc == 0 && d->guard)
+		rc = d->guard->ops->start(d->guard, breaks_owed, d);
 	return rc;
 }
 

@@ -166,12 +166,7 @@ static bool fanotify_next(struct guard *base, struct guard_attempt *attempt)
 		struct slot *slot = &guard->slots.slot[index];
 
 		*attempt = slot->attempt;
-		if (attempt->answered)
-			slots_put(&guard->slots, index);
-		else
-			slot->state = SLOT_TOLD;
-		if (guard->paused)
-			eventfd_write(guard->wake_fd, 1);
+		slot->state = SLOT_TOLD;
 	}
 	pthread_mutex_unlock(&guard->lock);
 	return index != SLOT_NONE;
@@ -205,10 +200,17 @@ static int fanotify_answer(struct guard *base, uint32_t index, int error)
 	if (error != 0 && error != -EBUSY && error != -EAGAIN && error != -ETXTBSY)
 		return -EINVAL;
 	pthread_mutex_lock(&guard->lock);
-	slot = index < guard->slots.fresh ? &guard->slots.slot[index] : NULL;
+	slot = index < guard->slots.head->fresh ? &guard->slots.slot[index] : NULL;
 	if (!slot || slot->state != SLOT_TOLD) {
 		pthread_mutex_unlock(&guard->lock);
 		return -EINVAL;
+	}
+	if (slot->attempt.answered) {
+		slots_put(&guard->slots, index);
+		if (guard->paused)
+			eventfd_write(guard->wake_fd, 1);
+		pthread_mutex_unlock(&guard->lock);
+		return 0;
 	}
 	ret = fanotify_respond(guard, slot->event.head.fd, error ? GUARD_DENY(-error) : FAN_ALLOW);
 	/* ENOENT: the kernel knows no such event. Nothing more can be done for it; the record is
@@ -216,7 +218,7 @@ static int fanotify_answer(struct guard *base, uint32_t index, int error)
 	 * again. */
 	if (ret == 0 || ret == -ENOENT)
 		fanotify_finish(guard, index);
-	if (ret < 0)
+	if (ret < 0 && !(ret == -ENOENT && slot->taken_over))
 		guard->counts.errors++;
 	pthread_mutex_unlock(&guard->lock);
 	return ret;
@@ -293,7 +295,7 @@ static void release(struct fanotify_guard *guard)
 
 	/* The last descriptor of the group: whoever still waits goes on (C13, fails open). */
 	close_fd(guard->group);
-	for (uint32_t i = 0; i < guard->slots.fresh; i++) {
+	for (uint32_t i = 0; guard->slots.head && i < guard->slots.head->fresh; i++) {
 		if (guard->slots.slot[i].state != SLOT_FREE)
 			close_fd(guard->slots.slot[i].event.head.fd);
 	}
@@ -312,7 +314,7 @@ static void fanotify_free(struct guard *base)
 {
 	struct fanotify_guard *guard = inside(base);
 
-	stop_threads(guard, true, true);
+	stop_threads(guard, guard->started, guard->started);
 	release(guard);
 }
 
@@ -333,8 +335,43 @@ static int start_threads(struct fanotify_guard *guard)
 	return ret;
 }
 
+/* What a predecessor had read goes on from where it was: what it was still looking at is looked at
+ * again, what it had queued or given out is queued. */
+static void resume(struct fanotify_guard *guard,
+		   bool (*owed)(void *arg, uint32_t slot, uint64_t serial), void *arg)
+{
+	for (uint32_t i = 0; i < guard->slots.head->fresh; i++) {
+		struct slot *slot = &guard->slots.slot[i];
+
+		guard->held += slot->state != SLOT_FREE && slot->event.head.fd >= 0;
+		if (slot->state == SLOT_TAKEN) {
+			slot->read_ns = fanotify_now_ns();
+			slot_list_push(&guard->slots, &guard->put_off, i);
+			guard->put_off_count++;
+		} else if (slot->state == SLOT_QUEUED ||
+			   (slot->state == SLOT_TOLD && !owed(arg, i, slot->serial))) {
+			fanotify_queue(guard, i);
+		}
+	}
+}
+
+static int fanotify_start(struct guard *base,
+			  bool (*owed)(void *arg, uint32_t slot, uint64_t serial), void *arg)
+{
+	struct fanotify_guard *guard = inside(base);
+	int ret;
+
+	pthread_mutex_lock(&guard->lock);
+	resume(guard, owed, arg);
+	pthread_mutex_unlock(&guard->lock);
+	ret = start_threads(guard);
+	guard->started = ret == 0;
+	return -ret;
+}
+
 static const struct guard_ops fanotify_ops = {
 	.free = fanotify_free,
+	.start = fanotify_start,
 	.watch = fanotify_watch,
 	.unwatch = fanotify_unwatch,
 	.arm = fanotify_arm,
@@ -344,51 +381,103 @@ static const struct guard_ops fanotify_ops = {
 	.exempt = fanotify_exempt,
 };
 
-struct guard *guard_fanotify_new(bool allow_all)
+size_t guard_fanotify_bytes(void)
+{
+	return slots_bytes(FANOTIFY_SLOTS);
+}
+
+int guard_fanotify_group(const struct guard *base)
+{
+	return ((const struct fanotify_guard *)base)->group;
+}
+
+int guard_fanotify_highest(const void *region)
+{
+	return slots_highest(region, FANOTIFY_SLOTS);
+}
+
+/* An event that a predecessor read: the kernel knows it by this number, and takes the first one with
+ * a number for the one that is meant. So it must not come again before the answer. */
+static int occupy(void *arg, struct slot *slot)
+{
+	const int placeholder = *(const int *)arg, number = slot->event.head.fd;
+
+	if (fcntl(number, F_GETFD) >= 0)
+		return -EBUSY;
+	if (dup3(placeholder, number, O_CLOEXEC) < 0)
+		return -errno;
+	slot->taken_over = true;
+	return 0;
+}
+
+static int take_over(struct fanotify_guard *guard, const struct guard_fanotify_params *params)
+{
+	/* above all of them, since it must be none of them */
+	int low = open("/", O_PATH | O_CLOEXEC), placeholder, ret;
+
+	if (low < 0)
+		return -errno;
+	placeholder = fcntl(low, F_DUPFD_CLOEXEC, guard_fanotify_highest(params->region) + 1);
+	ret = placeholder < 0 ? -errno : 0;
+	close(low);
+	if (ret < 0)
+		return ret;
+	ret = slots_take_over(&guard->slots, params->region, FANOTIFY_SLOTS, occupy, &placeholder);
+	close(placeholder);
+	return ret;
+}
+
+static int make_group(struct fanotify_guard *guard, const struct guard_fanotify_params *params)
+{
+	guard->group = params->group;
+	if (guard->group >= 0)
+		return take_over(guard, params);
+	guard->group = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
+					     FAN_REPORT_TID | FAN_UNLIMITED_QUEUE |
+					     FAN_UNLIMITED_MARKS,
+				     O_RDONLY | O_LARGEFILE | O_CLOEXEC);
+	if (guard->group < 0)
+		return -errno;
+	return slots_open(&guard->slots, params->region, FANOTIFY_SLOTS);
+}
+
+/* Without stacks an io_uring write cannot be told from a read (thread.c). */
+static int make(struct fanotify_guard *guard, const struct guard_fanotify_params *params)
+{
+	enum io_uring_ability io_uring = io_uring_ability();
+	int ret;
+
+	guard->io_uring_shares = io_uring == IO_URING_MAY_SHARE;
+	ret = make_group(guard, params); /* first: of what it takes over the numbers are free now */
+	if (ret < 0)
+		return ret;
+	if (io_uring != IO_URING_ABSENT && !thread_stacks_readable())
+		return -EOPNOTSUPP;
+	guard->base.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	guard->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (guard->base.event_fd < 0 || guard->wake_fd < 0)
+		return -errno;
+	/* This process's own threads: one that waited for its own reader would wait for ever. */
+	return armed_add(&guard->exempt, 0, (uint64_t)getpid());
+}
+
+struct guard *guard_fanotify_new(const struct guard_fanotify_params *params)
 {
 	struct fanotify_guard *guard = calloc(1, sizeof(*guard));
-	enum io_uring_ability io_uring = io_uring_ability();
 	int ret;
 
 	if (!guard)
 		return NULL;
 	guard->base.ops = &fanotify_ops;
 	guard->base.label = DLP_LABEL_ENFORCED;
-	guard->allow_all = allow_all;
-	guard->io_uring_shares = io_uring == IO_URING_MAY_SHARE;
+	guard->allow_all = params->allow_all;
 	guard->page = (uint64_t)sysconf(_SC_PAGESIZE);
 	guard->queue = guard->closing = guard->put_off = SLOT_LIST_EMPTY;
 	guard->slots.free = SLOT_NONE;
 	guard->group = guard->wake_fd = guard->base.event_fd = -1;
 	pthread_mutex_init(&guard->lock, NULL);
 	pthread_cond_init(&guard->close_cond, NULL);
-
-	/* Without stacks an io_uring write cannot be told from a read (thread.c). */
-	if (io_uring != IO_URING_ABSENT && !thread_stacks_readable()) {
-		errno = EOPNOTSUPP;
-		release(guard);
-		return NULL;
-	}
-	guard->group = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
-					     FAN_REPORT_TID | FAN_UNLIMITED_QUEUE |
-					     FAN_UNLIMITED_MARKS,
-				     O_RDONLY | O_LARGEFILE | O_CLOEXEC);
-	if (guard->group < 0) {
-		release(guard);
-		return NULL;
-	}
-	guard->base.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	guard->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (guard->base.event_fd < 0 || guard->wake_fd < 0) {
-		release(guard);
-		return NULL;
-	}
-	ret = slots_open(&guard->slots, FANOTIFY_SLOTS);
-	/* This process's own threads: one that waited for its own reader would wait for ever. */
-	if (!ret)
-		ret = armed_add(&guard->exempt, 0, (uint64_t)getpid());
-	if (!ret)
-		ret = -start_threads(guard);
+	ret = make(guard, params);
 	if (ret < 0) {
 		errno = -ret;
 		release(guard);

@@ -51,6 +51,7 @@ struct fanotify_guard {
 	bool allow_all;
 	bool io_uring_shares;
 	uint64_t page;
+	bool started;
 	pthread_t reader, closer;
 
 	pthread_mutex_t lock; /* everything below. Held for marks and answers, never over anything
@@ -68,6 +69,7 @@ struct fanotify_guard {
 	struct guard_counts counts;
 };
 
+uint64_t fanotify_now_ns(void); /* CLOCK_MONOTONIC */
 void *fanotify_reader(void *guard);
 void *fanotify_closer(void *guard);
 

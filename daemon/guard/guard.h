@@ -9,6 +9,7 @@
 #define DAXLEASE_GUARD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/protocol.h"
@@ -20,6 +21,8 @@ struct guard_attempt {
 	uint64_t dev, ino;
 	uint64_t start, end; /* may change, widened; end UINT64_MAX: everything behind start */
 	uint32_t slot;	     /* for answer() */
+	uint32_t pad;
+	uint64_t serial;   /* of the slot's use: see start() */
 	int32_t tid, tgid; /* 0: not to be known from here (another pid namespace's child seen from
 			      * below; tgid also when the thread was killed meanwhile) */
 	uint32_t uid;	   /* effective; UINT32_MAX: not known */
@@ -33,7 +36,8 @@ struct guard_attempt {
 	bool opaque; /* not decoded: whose operation it is and what it changes is not proven */
 	bool maps; /* changes the block map even inside allocated blocks (C12); write(2) does not */
 	bool two_file; /* clone, dedupe, copy, exchange, or not known */
-	bool answered; /* on an unarmed inode, let through; told because of two_file. No answer() */
+	bool answered; /* on an unarmed inode, let through; told because of two_file */
+	bool spare[4];
 };
 
 /* Owner: the caller of the constructor; not thread safe: one thread calls everything below (the
@@ -46,6 +50,16 @@ struct guard {
 
 struct guard_ops {
 	void (*free)(struct guard *guard);
+
+	/*
+	 * Begins to read. Before it: watch() and arm() what was before; then nothing that a
+	 * predecessor stopped goes on by mistake. Attempts that a predecessor gave out come through
+	 * next() once more, unless owed() says that the caller has them still: the same slot and
+	 * serial (a slot's number comes again, its serial never). Some of these were answered
+	 * already. 0 or -errno.
+	 */
+	int (*start)(struct guard *guard, bool (*owed)(void *arg, uint32_t slot, uint64_t serial),
+		     void *arg);
 
 	/* Watch the file system mounted at `path_fd` (O_PATH descriptor of its mount point), whose
 	 * files have st_dev == dev. Ordinary descriptors opened before this are seen only in part
@@ -67,10 +81,12 @@ struct guard_ops {
 	bool (*next)(struct guard *guard, struct guard_attempt *attempt);
 
 	/* Lets a stopped thread go on (error 0) or fail with -EBUSY, -EAGAIN, -ETXTBSY. Exactly
-	 * once a slot; after it the slot's number may come again. A thread killed meanwhile is
+	 * once a slot, also for one that was `answered`: then it says only that the attempt will
+	 * not be forgotten. After it the slot's number may come again. A thread killed meanwhile is
 	 * answered like any other: 0. -EINVAL: another errno, or a slot that is not owed an answer;
-	 * nothing happened. -ENOENT: the kernel does not know the event; the slot is done with.
-	 * Other -errno: not answered, the slot is still owed one. */
+	 * nothing happened. -ENOENT: the kernel does not know the event (it was answered by a
+	 * predecessor that died); the slot is done with. Other -errno: not answered, the slot is
+	 * still owed one. */
 	int (*answer)(struct guard *guard, uint32_t slot, int error);
 
 	/* Threads of process `pid` are let through everything: the workers that look at files. The
@@ -79,12 +95,30 @@ struct guard_ops {
 	void (*exempt)(struct guard *guard, int32_t pid, bool on);
 };
 
-/* fanotify pre-content events, Linux 6.14 and later. allow_all: answers everything "go on" and
+/*
+ * fanotify pre-content events, Linux 6.14 and later. allow_all: answers everything "go on" and
  * reports no attempt: the protection switched off, for tests of the tests. NULL and errno: EPERM
  * (needs CAP_SYS_ADMIN in the initial namespace), EOPNOTSUPP (kernel stacks cannot be read, see
- * guard/thread.c), EINVAL, EMFILE, ENOMEM. A kernel before 6.14 is found out by watch(). Starts two
- * threads with all signals blocked: not to be used across fork. */
-struct guard *guard_fanotify_new(bool allow_all);
+ * guard/thread.c), EINVAL, EMFILE, ENOMEM. A kernel before 6.14 is found out by watch().
+ *
+ * region: guard_fanotify_bytes() of zeroed shared memory, the caller's, where events are kept, so that a
+ * successor can answer them; NULL: none. group: -1, or the group's descriptor that was kept when the
+ * process died that had made it, with its region; it is taken over. Then each event still unanswered
+ * is known to the kernel by a number of that process, which must not be given to any other
+ * descriptor: all of them (guard_fanotify_highest() is the highest) must be free in this process
+ * (EBUSY); they are occupied from the return on. EBADMSG: the region makes no sense.
+ *
+ * start() starts two threads with all signals blocked: not to be used across fork.
+ */
+struct guard_fanotify_params {
+	bool allow_all;
+	int group;
+	void *region;
+};
+struct guard *guard_fanotify_new(const struct guard_fanotify_params *params);
+size_t guard_fanotify_bytes(void);
+int guard_fanotify_highest(const void *region);	     /* -1: no number */
+int guard_fanotify_group(const struct guard *guard); /* stays the guard's */
 
 struct guard_counts {
 	uint64_t events;    /* read, all */

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -22,7 +23,7 @@
 #include "daemon/guard/fanotify.h"
 #include "daemon/guard/thread.h"
 
-static uint64_t now_ns(void)
+uint64_t fanotify_now_ns(void)
 {
 	struct timespec now;
 
@@ -92,12 +93,14 @@ static void find_range(const struct guard_event *event, struct decode_in *in)
 	in->count = in->range_known ? range->count : 0;
 }
 
-static void fill_attempt(struct guard_attempt *attempt, const struct stat *st, int32_t tid,
+static void fill_attempt(struct guard_attempt *attempt, const struct slot *slot,
 			 const struct syscall_line *line, const struct decode_out *out)
 {
+	const int32_t tid = slot->event.head.pid;
+
 	*attempt = (struct guard_attempt){
-		.dev = st->st_dev,
-		.ino = st->st_ino,
+		.dev = slot->dev,
+		.ino = slot->ino,
 		.start = out->start,
 		.end = out->end,
 		.slot = SLOT_NONE,
@@ -135,8 +138,12 @@ static void answer_and_finish(struct fanotify_guard *guard, uint32_t index, uint
 }
 
 /* With the lock held, of an inode that is not armed: no more events of it. */
-static void silence(struct fanotify_guard *guard, int fd)
+static void silence(struct fanotify_guard *guard, const struct slot *slot)
 {
+	const int fd = slot->event.head.fd;
+
+	if (slot->taken_over) /* it is another file's; the next event will do */
+		return;
 	if (fanotify_mark(guard->group, FAN_MARK_ADD | FANOTIFY_IGNORE, FAN_PRE_ACCESS, fd, NULL) ==
 	    0) {
 		guard->counts.silenced++;
@@ -158,24 +165,28 @@ static void silence(struct fanotify_guard *guard, int fd)
  *
  * True: done. False: the inode is armed.
  */
-static bool pass_unarmed(struct fanotify_guard *guard, uint32_t index, const struct stat *st,
+static bool pass_unarmed(struct fanotify_guard *guard, uint32_t index,
 			 const struct guard_attempt *notice)
 {
 	struct slot *slot = &guard->slots.slot[index];
 	bool armed;
 
 	pthread_mutex_lock(&guard->lock);
-	armed = armed_has(&guard->armed, st->st_dev, st->st_ino);
+	armed = armed_has(&guard->armed, slot->dev, slot->ino);
 	if (!armed || guard->allow_all) {
 		if (!armed && slot->event.head.mask & FAN_PRE_ACCESS)
-			silence(guard, slot->event.head.fd);
+			silence(guard, slot);
 		if (notice && !guard->allow_all) {
 			uint32_t second = slots_take(
 				&guard->slots); /* there is one: look_for_room() */
 
 			if (second != SLOT_NONE) {
-				guard->slots.slot[second].attempt = *notice;
-				guard->slots.slot[second].attempt.answered = true;
+				struct guard_attempt *told = &guard->slots.slot[second].attempt;
+
+				*told = *notice;
+				told->answered = true;
+				told->slot = second;
+				told->serial = guard->slots.slot[second].serial;
 				fanotify_queue(guard, second);
 			} else {
 				guard->counts.errors++;
@@ -187,12 +198,12 @@ static bool pass_unarmed(struct fanotify_guard *guard, uint32_t index, const str
 	return !armed || guard->allow_all;
 }
 
-static bool peek_armed(struct fanotify_guard *guard, const struct stat *st)
+static bool peek_armed(struct fanotify_guard *guard, const struct slot *slot)
 {
 	bool armed;
 
 	pthread_mutex_lock(&guard->lock);
-	armed = armed_has(&guard->armed, st->st_dev, st->st_ino);
+	armed = armed_has(&guard->armed, slot->dev, slot->ino);
 	pthread_mutex_unlock(&guard->lock);
 	return armed;
 }
@@ -205,7 +216,7 @@ static bool peek_armed(struct fanotify_guard *guard, const struct stat *st)
 static bool put_off(struct fanotify_guard *guard, uint32_t index)
 {
 	if (guard->put_off_count == FANOTIFY_PUT_OFF ||
-	    now_ns() - guard->slots.slot[index].read_ns >= FANOTIFY_PUT_OFF_NS)
+	    fanotify_now_ns() - guard->slots.slot[index].read_ns >= FANOTIFY_PUT_OFF_NS)
 		return false;
 	slot_list_push(&guard->slots, &guard->put_off, index);
 	guard->put_off_count++;
@@ -225,7 +236,7 @@ static bool refuse_dying(struct fanotify_guard *guard, uint32_t index)
 	return true;
 }
 
-static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const struct stat *st)
+static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 {
 	struct slot *slot = &guard->slots.slot[index];
 	const int32_t tid = slot->event.head.pid;
@@ -238,7 +249,7 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const str
 		.line = &line,
 		.append = DECODE_APPEND_UNKNOWN,
 		.size_known = true,
-		.size = (uint64_t)st->st_size,
+		.size = slot->size,
 		.page = guard->page,
 		.io_uring_shares = guard->io_uring_shares,
 	};
@@ -253,7 +264,7 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const str
 	if (error == -EAGAIN && put_off(guard, index))
 		return;
 
-	if (!peek_armed(guard, st)) {
+	if (!peek_armed(guard, slot)) {
 		/* What matters is only whether it shares extents. Two kinds of operation do not
 		 * belong to the number shown: io_uring's, which does not share (or is asked about),
 		 * and a kernel thread's. */
@@ -266,24 +277,25 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const str
 		decode(&in, &out);
 		two_file = out.two_file && !is_exempt(guard, tid);
 		if (two_file) {
-			fill_attempt(&attempt, st, tid, &line, &out);
+			fill_attempt(&attempt, slot, &line, &out);
 			two_file = !is_exempt(guard, attempt.tgid);
 		}
-		if (pass_unarmed(guard, index, st, two_file ? &attempt : NULL))
+		if (pass_unarmed(guard, index, two_file ? &attempt : NULL))
 			return;
 	}
 
 	in.context = thread_context(tid);
 	if (in.context == DECODE_CONTEXT_CALL && decode_wants_append(&line))
-		in.append = thread_append(tid, line.arg[0], st->st_ino);
+		in.append = thread_append(tid, line.arg[0], slot->ino);
 	decode(&in, &out);
 	/* Between the kill and its death a thread is not recognisable for an instant, or for as long
 	 * as it is off its processor: what would break everything is looked at again, too. */
 	if (out.opaque && (refuse_dying(guard, index) || put_off(guard, index)))
 		return;
 	if (!out.harmless && !is_exempt(guard, tid)) {
-		fill_attempt(&attempt, st, tid, &line, &out);
+		fill_attempt(&attempt, slot, &line, &out);
 		attempt.slot = index;
+		attempt.serial = slot->serial;
 		out.harmless = is_exempt(guard, attempt.tgid);
 	} else {
 		out.harmless = true;
@@ -299,23 +311,42 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index, const str
 	pthread_mutex_unlock(&guard->lock);
 }
 
-static void look_at(struct fanotify_guard *guard, uint32_t index)
+/* Which file it is: kept with the event, since a successor cannot ask its descriptor any more. */
+static bool identify(struct slot *slot)
 {
 	struct stat st;
 
-	if (fstat(guard->slots.slot[index].event.head.fd, &st) < 0) {
-		/* Only a shut down file system says so (xfs: EIO), and would say it to the thread,
-		 * too. */
-		pthread_mutex_lock(&guard->lock);
-		guard->counts.errors++;
-		answer_and_finish(guard, index, GUARD_DENY(EIO));
-		pthread_mutex_unlock(&guard->lock);
-		return;
-	}
-	if (guard->allow_all)
-		pass_unarmed(guard, index, &st, NULL);
+	if (slot->dev)
+		return true;
+	if (slot->taken_over || fstat(slot->event.head.fd, &st) < 0)
+		return false;
+	slot->size = (uint64_t)st.st_size;
+	slot->ino = st.st_ino;
+	atomic_signal_fence(memory_order_seq_cst);
+	slot->dev = st.st_dev;
+	return true;
+}
+
+/* fstat fails: only a shut down file system says so (xfs: EIO), and would say it to the thread, too.
+ * Taken over from a process that died right behind its read: nothing says which file it was. */
+static void refuse_unknown(struct fanotify_guard *guard, uint32_t index)
+{
+	const bool taken_over = guard->slots.slot[index].taken_over;
+
+	pthread_mutex_lock(&guard->lock);
+	guard->counts.errors++;
+	answer_and_finish(guard, index, GUARD_DENY(taken_over ? EBUSY : EIO));
+	pthread_mutex_unlock(&guard->lock);
+}
+
+static void look_at(struct fanotify_guard *guard, uint32_t index)
+{
+	if (!identify(&guard->slots.slot[index]))
+		refuse_unknown(guard, index);
+	else if (guard->allow_all)
+		pass_unarmed(guard, index, NULL);
 	else
-		stop_or_pass(guard, index, &st);
+		stop_or_pass(guard, index);
 }
 
 static void handle_event(struct fanotify_guard *guard, uint32_t index)
@@ -339,7 +370,7 @@ static void handle_event(struct fanotify_guard *guard, uint32_t index)
 	guard->held++;
 	guard->counts.events++;
 	pthread_mutex_unlock(&guard->lock);
-	guard->slots.slot[index].read_ns = now_ns();
+	guard->slots.slot[index].read_ns = fanotify_now_ns();
 	look_at(guard, index);
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The table of events read and not yet done with: flat records of fixed size in one mapping, so
- * that it can be a journal in a memfd that outlives the process. The kernel writes an event
- * straight into its record (read(2)), whose descriptor was preset to -1: after a crash every number
- * that was handed out is found here.
+ * The table of events read and not yet done with: flat records of fixed size in a region that can
+ * be shared memory and outlive the process. The kernel writes an event straight into its record
+ * (read(2)), whose descriptor was preset to -1: after a crash every number that was handed out is
+ * found there.
  *
  * A record that was read can hold two short events; the second has then, or is about to get, a
- * record of its own. Who reads a journal takes each descriptor number once.
+ * record of its own. slots_take_over() takes each descriptor number once.
  *
  * Not thread safe: all under the guard's lock, except that the reader alone writes the record it
  * has taken.
@@ -14,6 +14,8 @@
 #ifndef DAXLEASE_GUARD_SLOTS_H
 #define DAXLEASE_GUARD_SLOTS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "daemon/guard/fanotify_abi.h"
@@ -35,25 +37,50 @@ struct slot {
 		event;	/* event.head.fd: -1, or the descriptor that is owed an answer or a close */
 	uint32_t state; /* enum slot_state */
 	uint32_t next;	/* in the list it is on */
-	uint64_t read_ns; /* when it was read, CLOCK_MONOTONIC */
+	uint64_t serial;	 /* of this use of the record: no other has it */
+	uint64_t read_ns;	 /* when it was read, CLOCK_MONOTONIC */
+	uint64_t dev, ino, size; /* of the event's file; dev 0: not looked at yet */
+	uint64_t taken_over; /* its descriptor is not the event's any more, but keeps the number */
 	struct guard_attempt attempt;
 };
-static_assert(sizeof(struct slot) == 48 + 16 + sizeof(struct guard_attempt),
+static_assert(sizeof(struct slot) == 48 + 56 + sizeof(struct guard_attempt),
 	      "no padding in a journal's records");
+
+/* The beginning of the region. */
+struct slots_head {
+	uint64_t stride; /* sizeof(struct slot) of who wrote it; 0: nothing was written yet */
+	uint64_t serial; /* the last one */
+	uint64_t capacity;
+	uint64_t fresh; /* records from here on were never used: their pages do not exist yet */
+};
 
 struct slot_list { /* first in, first out */
 	uint32_t head, tail;
 };
 
 struct slots {
+	struct slots_head *head;
 	struct slot *slot;
 	uint32_t capacity;
-	uint32_t fresh; /* records from here on were never used: their pages do not exist yet */
 	uint32_t used;
 	uint32_t free; /* chain of used and freed records */
+	bool own;      /* the region is ours */
 };
 
-int slots_open(struct slots *slots, uint32_t capacity); /* 0 or -errno */
+/* How many bytes a region for so many records has; its pages are touched as they are needed. */
+size_t slots_bytes(uint32_t capacity);
+/* In `region`, zeroed (the caller's, who keeps it mapped), or with NULL in memory of its own. 0 or
+ * -errno. */
+int slots_open(struct slots *slots, void *region, uint32_t capacity);
+/*
+ * In a region that another process used until it died. `each` is called for every record of an event that may not have
+ * been answered, with the number that is to be occupied before the first read; second ones have records of their own
+ * by then. 0; -EBADMSG: the region is not what it should be; else what `each` said.
+ */
+int slots_take_over(struct slots *slots, void *region, uint32_t capacity,
+		    int (*each)(void *arg, struct slot *slot), void *arg);
+/* The highest number in it that slots_take_over() would name; -1: none. */
+int slots_highest(const void *region, uint32_t capacity);
 void slots_close(struct slots *slots);
 
 uint32_t slots_take(

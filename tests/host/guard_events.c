@@ -45,7 +45,8 @@ int main(int argc, char **argv)
 	bench.dir = argv[argc - 1];
 	signal(SIGPIPE, SIG_IGN);
 	breakers_start();
-	bench.guard = guard_fanotify_new(bench.allow_all);
+	bench.guard = guard_fanotify_new(
+		&(struct guard_fanotify_params){.allow_all = bench.allow_all, .group = -1});
 	bench.dir_fd = open(bench.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (!bench.guard || bench.dir_fd < 0 || fstat(bench.dir_fd, &st) < 0 ||
 	    fstatfs(bench.dir_fd, &fs) < 0) {
@@ -56,6 +57,11 @@ int main(int argc, char **argv)
 	bench.xfs = fs.f_type == XFS_MAGIC;
 	if (bench.guard->ops->watch(bench.guard, bench.dir_fd, bench.dev) < 0) {
 		printf("Bail out! %s cannot be watched\n", bench.dir);
+		return 2;
+	}
+
+	if (bench.guard->ops->start(bench.guard, NULL, NULL) < 0) {
+		printf("Bail out! no threads\n");
 		return 2;
 	}
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,7 +78,7 @@ static void slots_come_and_go(void **unused)
 	uint32_t taken[8];
 
 	(void)unused;
-	assert_int_equal(slots_open(&slots, 8), 0);
+	assert_int_equal(slots_open(&slots, NULL, 8), 0);
 	for (int round = 0; round < 3; round++) {
 		for (uint32_t i = 0; i < 8; i++) {
 			taken[i] = slots_take(&slots);
@@ -105,7 +106,7 @@ static void lists_keep_order(void **unused)
 	uint32_t a, b, c;
 
 	(void)unused;
-	assert_int_equal(slots_open(&slots, 8), 0);
+	assert_int_equal(slots_open(&slots, NULL, 8), 0);
 	a = slots_take(&slots);
 	b = slots_take(&slots);
 	c = slots_take(&slots);
@@ -122,11 +123,81 @@ static void lists_keep_order(void **unused)
 	slots_close(&slots);
 }
 
+/* What is taken over: every number once, also of a second event that was not moved yet; nothing of
+ * what was answered. */
+static int numbers[8];
+static unsigned numbers_count;
+
+static int note_number(void *arg, struct slot *slot)
+{
+	assert_ptr_equal(arg, numbers);
+	numbers[numbers_count++] = slot->event.head.fd;
+	return 0;
+}
+
+static void short_event(void *at, int fd)
+{
+	struct fanotify_event_metadata event = {.event_len = sizeof(event), .fd = fd};
+
+	memcpy(at, &event, sizeof(event));
+}
+
+static void slots_are_taken_over(void **unused)
+{
+	struct slots old, slots;
+	uint32_t unread, two, moved, told, closing, given;
+	void *region = calloc(1, slots_bytes(8));
+	uint64_t serial;
+
+	(void)unused;
+	assert_int_equal(slots_open(&old, region, 8), 0);
+	unread = slots_take(&old);
+	given = slots_take(&old);
+	slots_put(&old, given);
+	two = slots_take(&old);
+	moved = slots_take(&old);
+	told = slots_take(&old);
+	closing = slots_take(&old);
+	assert_int_equal(old.slot[unread].event.head.fd, -1);
+	short_event(&old.slot[two].event, 20);
+	short_event((char *)&old.slot[two].event + 24, 21);
+	short_event(&old.slot[moved].event, 22);
+	short_event((char *)&old.slot[moved].event + 24, 23); /* in its own record already: */
+	short_event(&old.slot[told].event, 23);
+	old.slot[told].state = SLOT_TOLD;
+	short_event(&old.slot[closing].event, 24);
+	old.slot[closing].state = SLOT_CLOSING;
+	serial = old.slot[told].serial;
+	slots_close(&old);
+
+	assert_int_equal(slots_highest(region, 8), 24);
+	numbers_count = 0;
+	assert_int_equal(slots_take_over(&slots, region, 7, note_number, numbers), -EBADMSG);
+	assert_int_equal(slots_take_over(&slots, region, 8, note_number, numbers), 0);
+	assert_int_equal(numbers_count, 4);
+	for (unsigned i = 0, seen = 0; i < 4; i++) {
+		assert_in_range(numbers[i], 20, 23);
+		assert_false(seen & 1u << numbers[i]);
+		seen |= 1u << numbers[i];
+	}
+	assert_int_equal(slots.used, 4);
+	assert_int_equal(slots.slot[told].serial, serial);
+	for (int i = 0; i < 4; i++) {
+		given = slots_take(&slots);
+		assert_true(given != SLOT_NONE && given != two && given != moved && given != told);
+		assert_true(slots.slot[given].serial > serial);
+	}
+	assert_true(slots_take(&slots) == SLOT_NONE);
+	slots_close(&slots);
+	free(region);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(armed_like_a_naive_set),
 		cmocka_unit_test(slots_come_and_go),
+		cmocka_unit_test(slots_are_taken_over),
 		cmocka_unit_test(lists_keep_order),
 	};
 
