@@ -188,6 +188,7 @@ struct session {
 	int calls_fd;  /* -1 when hung up */
 	int events_fd; /* -1 before HELLO and when hung up */
 	int pidfd;
+	int memory_fd; /* /proc/PID/mem since its first grant: stands for its memory; -1 */
 	struct event *calls_event, *events_event, *pid_event;
 	struct event *retry_timer; /* another try to destroy MRs of a dead one */
 	struct grant *grant;	   /* in progress: no further call is read meanwhile */
@@ -195,7 +196,9 @@ struct session {
 	unsigned destroying; /* worker jobs under way */
 	bool killed; /* SESSION_FENCING: SIGKILL is out */
 	bool mrs_unknown; /* the report of an MR was lost: there may be one that we cannot destroy */
-	unsigned retries; /* of destroying MRs */
+	bool memory_unknown; /* it could not be opened; said once */
+	unsigned retries;      /* of destroying MRs */
+	unsigned memory_looks; /* of a dead one */
 	uint64_t maps_job; /* worker job: does it still map anything? 0: none */
 	struct daemon *daemon;
 	UT_hash_handle hh;

@@ -208,6 +208,7 @@ static int submit_look(struct grant *g, worker_done *done)
 		.require_dax = g->require_dax,
 		.reopen_ok = g->reopen_ok,
 		.user = g->user->uid,
+		.memory_of = g->session && g->session->memory_fd < 0 ? g->session->pid : 0,
 	};
 
 	return workers_submit(g->daemon->workers, &job, g->fd, g->dev ^ (g->ino << 8), LOOK_LIMIT_NS, done, g,
@@ -261,6 +262,33 @@ static void detach_session(struct grant *g)
 	g->session = NULL;
 }
 
+/* The pidfd is older than the look, and the process lives after it: so what was opened is its own. */
+static void keep_memory(struct session *s, const struct worker_result *result)
+{
+	struct pollfd alive = {.fd = s->pidfd, .events = POLLIN};
+
+	if (result->memory_fd >= 0) {
+		if (s->memory_fd < 0 && poll(&alive, 1, 0) == 0)
+			s->memory_fd = result->memory_fd;
+		else
+			close(result->memory_fd);
+		return;
+	}
+	switch (-result->memory_error) {
+	case EACCES:
+	case EPERM:
+	case EMFILE:
+		break;
+	default: /* not asked for; or the process or the worker is gone, and the grant with it */
+		return;
+	}
+	if (!s->memory_unknown)
+		log_warning("pid %d (%s): its memory cannot be watched: %s: a process that shares it (vfork, clone "
+			    "with CLONE_VM) could outlive it unseen",
+			    s->pid, s->comm, strerror(-result->memory_error));
+	s->memory_unknown = true;
+}
+
 static void looked(void *arg, const struct worker_result *result)
 {
 	struct grant *g = arg;
@@ -272,6 +300,7 @@ static void looked(void *arg, const struct worker_result *result)
 	int rc;
 
 	g->job = 0;
+	keep_memory(s, result);
 	/* What the guard stopped or let through before now is in the core before the lease is. The grant can lose
 	 * against one of those: then it is answered, and gone. */
 	guard_drain(d);

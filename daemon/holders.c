@@ -5,7 +5,7 @@
  * are destroyed (a child that inherited the uverbs descriptor keeps them alive otherwise).
  *
  *   hang-up of a living process (it closed everything, or exec'ed): look at what it still maps
- *   death: destroy its MRs, then its leases end
+ *   death: destroy its MRs; when nobody shares its memory (vfork, clone with CLONE_VM), its leases end
  *   fence: it did not answer in time: destroy its MRs, SIGKILL, then as for death
  */
 #include <errno.h>
@@ -52,6 +52,62 @@ static void try_later(struct session *s)
 		timer_arm(s->retry_timer, delay_ns);
 }
 
+/* --- the memory of a dead process ------------------------------------------------------------------------- */
+
+static void look_at_memory(struct session *s);
+
+static void try_memory_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	look_at_memory(arg);
+}
+
+/* Soon at first: the last user of a memory may just be on its way out, or be somebody's look into /proc. */
+static void memory_is_used(struct session *s, const char *why)
+{
+	uint64_t delay_ns = s->memory_looks < 7 ? (10 * NS_PER_MS) << s->memory_looks : NS_PER_S;
+
+	if (s->memory_looks++ == 7)
+		log_about(LOG_WARNING, &(struct log_subject){.pid = s->pid, .session = s->id, .cause = why},
+			  "pid %d (%s) is dead, but %s: its leases stand, and breakers are refused in the end, until "
+			  "that one ends too or executes another program (fuser -m, or /proc/PID/maps, tell who)",
+			  s->pid, s->comm, why);
+	if (s->retry_timer)
+		event_free(s->retry_timer);
+	s->retry_timer = evtimer_new(s->daemon->base, try_memory_again, s);
+	if (s->retry_timer)
+		timer_arm(s->retry_timer, delay_ns);
+}
+
+static void memory_known(void *arg, const struct worker_result *result)
+{
+	struct session *s = arg;
+
+	s->maps_job = 0;
+	if (result->error)
+		memory_is_used(s, "whether another process shares its memory cannot be told");
+	else if (result->mapped)
+		memory_is_used(s, "another process shares its memory (vfork, or clone with CLONE_VM)");
+	else
+		end(s);
+}
+
+/* The process is gone, its MRs too. Whoever shared its memory still has its mappings. */
+static void look_at_memory(struct session *s)
+{
+	struct worker_job job = {.kind = WORKER_MEMORY};
+
+	if (s->maps_job) /* from before its death */
+		workers_cancel(s->daemon->workers, s->maps_job);
+	s->maps_job = 0;
+	if (s->memory_fd < 0)
+		end(s);
+	else if (workers_submit(s->daemon->workers, &job, s->memory_fd, (uint64_t)s->pid << 32, MAPS_LIMIT_NS,
+				memory_known, s, &s->maps_job) < 0)
+		memory_is_used(s, "whether another process shares its memory cannot be looked at now");
+}
+
 /* The MRs of a session that is going have been dealt with, as far as that was possible. */
 static void mrs_destroyed(struct session *s)
 {
@@ -60,6 +116,10 @@ static void mrs_destroyed(struct session *s)
 		return;
 	case SESSION_DETACHED:
 	case SESSION_DEAD:
+		if (!mr_any(s) && s->state == SESSION_DEAD) {
+			look_at_memory(s);
+			return;
+		}
 		if (!mr_any(s)) {
 			end(s);
 			return;

@@ -21,7 +21,7 @@
 #endif
 
 #define LISTEN_BACKLOG 256
-#define SESSION_DESCRIPTORS 3 /* calls, events, pidfd */
+#define SESSION_DESCRIPTORS 4 /* calls, events, pidfd, memory */
 #define ACCEPT_RETRY_NS (100 * NS_PER_MS)
 #define CALLS_PER_TURN 16 /* then others have theirs: no client keeps the loop to itself */
 #define WARNINGS_PER_S 20 /* of what clients can bring about as often as they like */
@@ -129,6 +129,8 @@ void session_free(struct session *s)
 	end_event(&s->pid_event);
 	if (s->pidfd >= 0)
 		close(s->pidfd);
+	if (s->memory_fd >= 0)
+		close(s->memory_fd);
 	end_event(&s->retry_timer);
 	if (s->maps_job)
 		workers_cancel(d->workers, s->maps_job);
@@ -228,6 +230,7 @@ int session_new(struct daemon *d, int fd)
 	s->calls_fd = fd;
 	s->events_fd = -1;
 	s->pidfd = -1;
+	s->memory_fd = -1;
 	do {
 		s->id = ++d->next_session;
 	} while (s->id == 0 || session_find(d, s->id));

@@ -135,13 +135,17 @@ static void job_end(struct job *job, const struct worker_result *result)
 	job_free(job);
 	if (done)
 		done(arg, result);
+	else if (result->memory_fd >= 0)
+		close(result->memory_fd);
 }
 
 static void job_fail(struct job *job, int error)
 {
 	const struct worker_result result = { .error = error,
 					      .failed = UINT64_MAX,
-					      .mapped = true };
+					      .mapped = true,
+					      .memory_fd = -1,
+					      .memory_error = error };
 
 	job_end(job, &result);
 }
@@ -193,14 +197,14 @@ static void worker_dismiss(struct worker *w, bool now)
  */
 static bool worker_answer(struct worker *w, struct worker_result *result, int *error)
 {
-	ssize_t got;
+	int fd, rc = worker_recv(w->sock, result, sizeof(*result), &fd, MSG_DONTWAIT);
 
-	do {
-		got = recv(w->sock, result, sizeof(*result), MSG_DONTWAIT);
-	} while (got < 0 && errno == EINTR);
-	*error = got < 0 && errno == EAGAIN ? 0 : -EIO;
-	if (got != (ssize_t)sizeof(*result))
+	*error = rc == -EAGAIN ? 0 : -EIO;
+	if (rc < 0)
 		return false;
+	if (fd < 0 && result->memory_fd >= 0) /* we had no room for it */
+		result->memory_error = -EMFILE;
+	result->memory_fd = fd;
 	result->path[sizeof(result->path) - 1] = '\0';
 	return true;
 }
@@ -318,7 +322,7 @@ static struct worker *worker_start(struct workers *ws)
 /* Hands the job over. 0 or -errno: the worker is of no use. */
 static int worker_give(struct worker *w, struct job *job)
 {
-	int rc = worker_send(w->sock, &job->order, job->fd);
+	int rc = worker_send(w->sock, &job->order, sizeof(job->order), job->fd, MSG_DONTWAIT);
 
 	if (!rc)
 		close_fd(&job->fd);

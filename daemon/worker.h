@@ -27,6 +27,7 @@ enum worker_job_kind {
 	WORKER_SETTLE,	/* guard_op_settle() of the given operations */
 	WORKER_DESTROY, /* destroy the given MRs on the uverbs descriptor (uverbs.h) */
 	WORKER_MAPS,	/* does process `pid` still map any of the given files, shared? */
+	WORKER_MEMORY,	/* has the memory behind the descriptor, of /proc/PID/mem, still a user? */
 };
 
 #define WORKER_MAX_ITEMS 64
@@ -40,6 +41,12 @@ struct worker_job {
 	uint64_t start, end;
 	bool require_dax, reopen_ok;
 	uint32_t user; /* who asked for the check; 0 (root, or the daemon itself) is not limited */
+	/*
+	 * WORKER_CHECK: 0, or a process whose /proc/PID/mem is to be opened and handed back: the
+	 * descriptor stands for its memory, whoever else uses that, and whatever becomes of the
+	 * process. Opening it can wait for an exec(2).
+	 */
+	int32_t memory_of;
 	/*
 	 * WORKER_MAPS: of the thread group. The caller holds its pidfd and asks that afterwards:
 	 * the number may belong to another process by now.
@@ -71,12 +78,15 @@ struct worker_result {
 	 *   DESTROY	0, and the bits tell; -ENOTTY, -EOPNOTSUPP (uverbs.h): the descriptor is of
 	 *		no use, all failed
 	 *   MAPS	-EACCES, ...: cannot be told, so mapped is true
+	 *   MEMORY	the same
 	 */
 	int error;
 	struct pool_refusal refusal; /* WORKER_CHECK */
 	uint64_t settled;	     /* CHECK, SETTLE: bit i: operation i has finished */
 	uint64_t failed; /* DESTROY: bit i: MR i may live; also if what has its handle differs */
-	bool mapped;	 /* MAPS: false once the process is gone */
+	bool mapped;	 /* MAPS: false once the process is gone; MEMORY: it has a user */
+	/* CHECK with memory_of: done()'s to close, or -1 and memory_error (-errno) */
+	int memory_fd, memory_error;
 	char path[DLP_MAX_PATH]; /* CHECK: of the descriptor, by readlink; empty if that failed */
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The worker's side: see worker_jobs.h for what is allowed here. */
+/* The worker's side, and how both sides send: see worker_jobs.h for what is allowed here. */
 #include "daemon/worker_jobs.h"
 
 #include <errno.h>
@@ -67,10 +67,40 @@ static void read_path(int fd, char *path, size_t size)
 	path[got > 0 && (size_t)got < size - 1 ? got : 0] = '\0';
 }
 
+/* Needs the right to trace it, which a Yama scope of 3 leaves to nobody. */
+static void open_memory(int32_t pid, struct worker_result *result)
+{
+	char path[32];
+
+	worker_proc_path(path, pid, "/mem");
+	result->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (result->memory_fd < 0)
+		result->memory_error = -errno;
+}
+
+/*
+ * Nothing is read: no program's memory reaches so far. What counts is how that fails: 0 bytes if the
+ * memory has no user any more, EIO if it has (probes/shared_memory.c).
+ */
+static void memory(int fd, struct worker_result *result)
+{
+	const off_t nowhere = (off_t)(UINT64_C(1) << 62);
+	char byte;
+	ssize_t got;
+
+	do {
+		got = pread(fd, &byte, 1, nowhere);
+	} while (got < 0 && errno == EINTR);
+	result->mapped = got != 0;
+	result->error = got < 0 && errno != EIO ? -errno : 0;
+}
+
 static void check(const struct worker_order *order, int fd, struct worker_result *result)
 {
 	const struct worker_job *job = &order->job;
 
+	if (job->memory_of)
+		open_memory(job->memory_of, result);
 	if (fd < 0) {
 		result->error = -EBADF;
 		return;
@@ -121,6 +151,7 @@ static void maps(const struct worker_job *job, struct worker_result *result)
 void worker_do(const struct worker_order *order, int fd, struct worker_result *result)
 {
 	memset(result, 0, sizeof(*result));
+	result->memory_fd = -1;
 	switch (order->job.kind) {
 	case WORKER_CHECK:
 		check(order, fd, result);
@@ -134,19 +165,49 @@ void worker_do(const struct worker_order *order, int fd, struct worker_result *r
 	case WORKER_MAPS:
 		maps(&order->job, result);
 		break;
+	case WORKER_MEMORY:
+		memory(fd, result);
+		break;
 	}
 	if (fd >= 0)
 		close(fd);
 }
 
-/* Waits for the next order; false: the daemon does not want this worker any more. */
-static bool next_order(int sock, struct worker_order *order, int *fd)
+/* --- both sides: messages ---------------------------------------------------------------------- */
+
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+int worker_send(int sock, const void *text, size_t size, int fd, int flags)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { order, sizeof(*order) };
+	union control control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)text, size };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t sent;
+
+	if (fd >= 0) {
+		struct cmsghdr *head;
+
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		head = CMSG_FIRSTHDR(&message);
+		*head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					  .cmsg_type = SCM_RIGHTS,
+					  .cmsg_len = CMSG_LEN(sizeof(int)) };
+		memcpy(CMSG_DATA(head), &fd, sizeof(int));
+	}
+	do {
+		sent = sendmsg(sock, &message, MSG_NOSIGNAL | flags);
+	} while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
+int worker_recv(int sock, void *text, size_t size, int *fd, int flags)
+{
+	union control control;
+	struct iovec iov = { text, size };
 	struct msghdr message = { .msg_iov = &iov,
 				  .msg_iovlen = 1,
 				  .msg_control = &control,
@@ -154,17 +215,30 @@ static bool next_order(int sock, struct worker_order *order, int *fd)
 	struct cmsghdr *head;
 	ssize_t got;
 
-	do {
-		got = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
-	} while (got < 0 && errno == EINTR);
-	if (got != (ssize_t)sizeof(*order) || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-		return false;
 	*fd = -1;
+	do {
+		got = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | flags);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == EAGAIN ? -EAGAIN : -EIO;
 	head = CMSG_FIRSTHDR(&message);
 	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
 	    head->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(fd, CMSG_DATA(head), sizeof(int));
-	return true;
+	if (got == (ssize_t)size && !(message.msg_flags & MSG_TRUNC))
+		return 0;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	return -EIO;
+}
+
+/* --- the worker ------------------------------------------------------------------------------ */
+
+/* Waits for the next order; false: the daemon does not want this worker any more. */
+static bool next_order(int sock, struct worker_order *order, int *fd)
+{
+	return worker_recv(sock, order, sizeof(*order), fd, 0) == 0;
 }
 
 /*
@@ -218,13 +292,11 @@ void worker_main(int sock, pid_t parent)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
 	while (next_order(sock, &order, &fd)) {
-		ssize_t sent;
-
 		worker_do(&order, fd, &result);
-		do {
-			sent = send(sock, &result, sizeof(result), MSG_NOSIGNAL);
-		} while (sent < 0 && errno == EINTR);
-		if (sent != (ssize_t)sizeof(result))
+		fd = worker_send(sock, &result, sizeof(result), result.memory_fd, 0);
+		if (result.memory_fd >= 0)
+			close(result.memory_fd);
+		if (fd < 0)
 			break;
 	}
 	_exit(0);

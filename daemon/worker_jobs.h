@@ -15,8 +15,14 @@ struct worker_order {
 int worker_spawn(pid_t *pid, int *pidfd, int *sock);
 /* Kills and reaps one that has had no order, so that nothing can hold it. */
 void worker_discard(pid_t pid);
-/* `fd` (or -1) travels with it and stays the caller's. 0; -EPIPE: it is dead; -errno. */
-int worker_send(int sock, const struct worker_order *order, int fd);
+
+/* An order or an answer, and a descriptor (or -1), which stays the sender's. flags: MSG_DONTWAIT. 0;
+ * -EPIPE: the other side is dead; -errno. */
+int worker_send(int sock, const void *message, size_t size, int fd, int flags);
+/* 0 and *fd (-1: none); -EAGAIN; -EIO: not one of these messages, or the other side is dead. */
+int worker_recv(int sock, void *message, size_t size, int *fd, int flags);
+/* "/proc/PID" and `rest` into path, of 32 bytes. */
+void worker_proc_path(char *path, int32_t pid, const char *rest);
 
 /*
  * The body of a worker process, straight after fork(): makes the process a worker and does jobs

@@ -108,6 +108,11 @@ static char *append_number(char *to, uint64_t number)
 	return to;
 }
 
+void worker_proc_path(char *path, int32_t pid, const char *rest)
+{
+	append(append_number(append(path, "/proc/"), (uint64_t)pid), rest);
+}
+
 /* ESRCH: it went away while it was read. */
 static bool is_gone(int error)
 {
@@ -188,18 +193,17 @@ static int any_thread_maps(int tasks, const struct worker_job *job)
 
 int worker_maps(int32_t pid, const struct worker_job *job)
 {
-	char path[64], *dir;
+	char path[32];
 	uint64_t lines;
 	int rc, tasks;
 
 	if (pid <= 0)
 		return -EINVAL;
-	dir = append_number(append(path, "/proc/"), (uint64_t)pid);
-	append(dir, "/maps");
+	worker_proc_path(path, pid, "/maps");
 	rc = thread_maps(AT_FDCWD, path, job, &lines);
 	if (rc || lines)
 		return rc;
-	append(dir, "/task");
+	worker_proc_path(path, pid, "/task");
 	tasks = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (tasks < 0)
 		return is_gone(errno) ? 0 : -errno;

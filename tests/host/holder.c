@@ -5,6 +5,7 @@
  *   holder [options] FILE [OFFSET LENGTH]
  *     --let-go        unmaps on SIGUSR1 (DAXLEASE_SIGNAL=USR1), then says "let go"
  *     --child         forks a child that outlives it (it says "child N")
+ *     --sharer        starts a process that shares its memory and writes to the mapping without end ("sharer N")
  *     --truncate F    on SIGUSR2 truncates the file F to 0, and says how that ended
  *     --twice         maps the range a second time, and says "mapped" then
  *     --once          touches the mapping once and waits, instead of writing all the time
@@ -15,12 +16,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t let_go, act, end;
@@ -55,6 +59,24 @@ static void on_signal(int sig)
 		end = 1;
 }
 
+/* Knows nothing of its parent's end. No C library: its thread data is the parent's. */
+static int share(void *unused)
+{
+	(void)unused;
+	while (map) {
+		*(volatile char *)map = 'S';
+		syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return 0;
+}
+
+static void start_sharer(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+
+	printf("sharer %d\n", clone(share, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL));
+}
+
 static void say_result(const char *what, int rc)
 {
 	printf("%s %d %s\n", what, rc, rc < 0 ? strerror(errno) : "ok");
@@ -84,16 +106,16 @@ static char *map_file(const char *file, off_t offset)
 
 int main(int argc, char **argv)
 {
-	enum { LET_GO = 1, CHILD, TRUNCATE, TWICE, ONCE, EXEC, HALF };
+	enum { LET_GO = 1, CHILD, SHARER, TRUNCATE, TWICE, ONCE, EXEC, HALF };
 	static const struct option table[] = {
-		{"let-go", 0, NULL, LET_GO}, {"child", 0, NULL, CHILD}, {"truncate", 1, NULL, TRUNCATE},
-		{"twice", 0, NULL, TWICE},   {"once", 0, NULL, ONCE},	  {"exec", 0, NULL, EXEC},
+		{"let-go", 0, NULL, LET_GO}, {"child", 0, NULL, CHILD}, {"sharer", 0, NULL, SHARER},
+		{"truncate", 1, NULL, TRUNCATE}, {"twice", 0, NULL, TWICE},   {"once", 0, NULL, ONCE},	  {"exec", 0, NULL, EXEC},
 		{"unmap-half", 0, NULL, HALF}, {NULL, 0, NULL, 0},
 	};
 	struct sigaction bus = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
 	struct sigaction act_on = {.sa_handler = on_signal};
 	const char *other = NULL;
-	int c, child = 0, twice = 0, once = 0, exec = 0, half = 0;
+	int c, child = 0, sharer = 0, twice = 0, once = 0, exec = 0, half = 0;
 	off_t offset;
 
 	while ((c = getopt_long(argc, argv, "+", table, NULL)) != -1) {
@@ -101,6 +123,7 @@ int main(int argc, char **argv)
 			return 2;
 		other = c == TRUNCATE ? optarg : other;
 		child |= c == CHILD;
+		sharer |= c == SHARER;
 		twice |= c == TWICE;
 		once |= c == ONCE;
 		exec |= c == EXEC;
@@ -124,6 +147,8 @@ int main(int argc, char **argv)
 		}
 		printf("child %d\n", pid);
 	}
+	if (sharer)
+		start_sharer();
 	map[0] = 'h';
 	printf("mapped %d\n", getpid());
 	fflush(stdout);
