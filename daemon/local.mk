@@ -15,6 +15,8 @@ daxleased_SOURCES = \
 	daemon/files.c \
 	daemon/grants.c \
 	daemon/holders.c \
+	daemon/journal.c \
+	daemon/journal.h \
 	daemon/log.c \
 	daemon/log.h \
 	daemon/main.c \

@@ -95,26 +95,36 @@ static void dev_unlink(struct core *core, uint32_t index)
 	anchor_put(&core->devs, dev);
 }
 
+void op_enter(struct core *core, uint32_t index)
+{
+	const struct core_op *op = op_at(core, index);
+	struct core_file *file = file_at(core, op->file);
+
+	file->records++;
+	if (op->state == CORE_OP_WAITING) {
+		file->waiting_count++;
+		core->counts.waiting++;
+	} else {
+		core->counts.passed++;
+	}
+	tree_insert(&core_ops_by_range, &core->ops, &file->ops, index);
+	thread_link(core, index);
+	if (op->two_file)
+		dev_link(core, index);
+}
+
 /* The operation enters as waiting, and nothing to wait for yet. After reserving. */
 static uint32_t op_make(struct core *core, uint64_t now_ns, const struct core_op *draft,
 			uint64_t dev, uint64_t ino)
 {
 	uint32_t index = table_take(&core->ops), known = file_find(core, dev, ino);
 	struct core_op *op = op_at(core, index);
-	struct core_file *file;
 
 	*op = *draft;
 	op->file = known ? known : file_make(core, dev, ino);
 	op->state = CORE_OP_WAITING;
 	op->since_ns = now_ns;
-	file = file_at(core, op->file);
-	file->records++;
-	file->waiting_count++;
-	core->counts.waiting++;
-	tree_insert(&core_ops_by_range, &core->ops, &file->ops, index);
-	thread_link(core, index);
-	if (op->two_file)
-		dev_link(core, index);
+	op_enter(core, index);
 	return index;
 }
 
@@ -140,6 +150,8 @@ static void op_end(struct core *core, uint32_t index)
 	if (op->two_file)
 		dev_unlink(core, index);
 	op->state = RECORD_GONE;
+	if (!CORE_FORGET(24))
+		table_mark(&core->ops, index);
 	if (op->effect == EFFECT_NONE)
 		op_free(core, index);
 }
@@ -159,8 +171,7 @@ static uint32_t *chain_of(struct core *core, const struct core_op *op)
 	return op->blocker ? &lease_at(core, op->blocker)->waiters : &core->orphans;
 }
 
-/* blocker CORE_NONE: among the orphans. */
-static void op_hang(struct core *core, uint32_t index, uint32_t blocker)
+void op_hang(struct core *core, uint32_t index, uint32_t blocker)
 {
 	struct core_op *op = op_at(core, index);
 	uint32_t *first;
@@ -285,10 +296,14 @@ static void lease_fence(struct core *core, uint32_t index, uint64_t now_ns)
 						anchor_find(&core->sessions, lease->session));
 
 	lease->state = CORE_FENCING;
+	if (!CORE_FORGET(25))
+		table_mark(&core->leases, index);
 	deadline_set(core, index, add_saturated(now_ns, core->params.fence_ns));
 	if (session->fenced && !CORE_SABOTAGE(10))
 		return;
 	session->fenced = true;
+	if (!CORE_FORGET(26))
+		table_mark(&core->sessions, anchor_find(&core->sessions, lease->session));
 	core->counts.fenced++;
 	effect_of_lease(core, index, CORE_FENCE);
 }
@@ -340,6 +355,8 @@ static void lease_break(struct core *core, uint32_t index, const struct core_op 
 	if (state == CORE_FENCING) { /* too late to tell it: the answer to CORE_DROP is void */
 		lease->revoked_epoch = 0;
 		lease->dropped = false;
+		if (!CORE_FORGET(27))
+			table_mark(&core->leases, index);
 		return;
 	}
 	lease->who = op->who;
@@ -444,10 +461,10 @@ static void break_all(struct core *core, uint32_t index, uint64_t now_ns)
 static int attempt_reserve(struct core *core, const struct core_op_in *in, uint32_t file,
 			   uint64_t splits)
 {
-	int err = table_reserve(&core->ops, 1);
+	int err = records_reserve(core, &core->ops, CORE_SAVED_OP, 1);
 
 	if (!err && !file)
-		err = table_reserve(&core->files, 1);
+		err = records_reserve(core, &core->files, CORE_SAVED_FILE, 1);
 	if (!err)
 		err = anchor_reserve(&core->threads, (uint32_t)in->tid);
 	if (!err && in->two_file)
@@ -570,6 +587,8 @@ static void lease_due(struct core *core, uint32_t index, uint64_t now_ns)
 		return;
 	case CORE_FENCING:
 		lease->state = CORE_UNPROVEN;
+		if (!CORE_FORGET(28))
+			table_mark(&core->leases, index);
 		deadline_clear(core, index);
 		refuse_waiting(core, index);
 		return;

@@ -121,9 +121,9 @@ int core_grant_begin(struct core *core, uint64_t now_ns, uint64_t dev, uint64_t 
 		return -EAGAIN;
 	err = leases_reserve(core, 1);
 	if (!err && !file)
-		err = table_reserve(&core->files, 1);
+		err = records_reserve(core, &core->files, CORE_SAVED_FILE, 1);
 	if (!err)
-		err = anchor_reserve(&core->sessions, session);
+		err = session_reserve(core, session);
 	if (!err)
 		err = anchor_reserve(&core->devs, dev);
 	if (err)
@@ -131,6 +131,8 @@ int core_grant_begin(struct core *core, uint64_t now_ns, uint64_t dev, uint64_t 
 	if (!file)
 		lease.file = file_make(core, dev, ino);
 	file_at(core, lease.file)->armed = true;
+	if (!CORE_FORGET(22))
+		table_mark(&core->files, lease.file);
 	index = lease_make(core, &lease);
 	*ticket = lease_at(core, index)->number;
 	return 0;
@@ -202,6 +204,8 @@ static void join(struct core *core, uint32_t index, uint64_t start, uint64_t end
 	if (lease_at(core, index)->range.end > end)
 		lease_split(core, index, end);
 	lease_at(core, index)->flags = flags;
+	if (!CORE_FORGET(23))
+		table_mark(&core->leases, index);
 }
 
 /* The first gap becomes the pending lease's own record, the others are new. */

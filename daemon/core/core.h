@@ -44,6 +44,11 @@ struct core_params {
 	uint64_t margin_ns; /* the holder's time to answer a revocation; at least 1 */
 	uint64_t fence_ns;  /* the time to prove its end after that; at least 1 */
 	uint32_t max_leases, max_ops, max_files; /* the tables grow up to there */
+	/* Called by what can fail for want of memory, before it changes anything: room for the saved
+	 * records of this kind (core/saved.h) up to this index, wherever they go. 0, or the error that
+	 * the call then returns. NULL: nothing is saved. */
+	int (*room)(void *room_arg, unsigned kind, uint32_t index);
+	void *room_arg;
 };
 
 enum core_lease_state {
@@ -206,6 +211,28 @@ void core_op_finished(struct core *core, uint64_t now_ns, uint32_t op);
 uint64_t core_deadline(const struct core *core);
 void core_tick(struct core *core, uint64_t now_ns);
 
+/* --- outliving the process -------------------------------------------------------------------- */
+
+/* A record of core/saved.h; NULL: there is none (any more) with this index. */
+typedef void core_put(void *arg, unsigned kind, uint32_t index, const void *record);
+/* The first record of the kind behind *index, which becomes its index; NULL: none. */
+typedef const void *core_next(void *arg, unsigned kind, uint32_t *index);
+
+/* Hands out what changed since the last call; `all`: everything there is (for a new journal). Cannot
+ * fail, and changes nothing else. */
+void core_save(struct core *core, bool all, core_put *put, void *arg);
+
+/*
+ * A core made of what was saved, with the same indices of operations. 0, -ENOMEM, -EBADMSG (no core
+ * can have saved that), or what params->room says. More records than the parameters allow are kept.
+ */
+int core_restore(struct core **core, const struct core_params *params, uint64_t now_ns,
+		 core_next *next, void *arg);
+
+/* Is CORE_FENCE out for the session? The first such session behind *cursor (0: from the start). */
+bool core_session_fenced(const struct core *core, uint32_t session);
+bool core_list_fenced(const struct core *core, uint32_t *cursor, uint32_t *session);
+
 /* --- looking ---------------------------------------------------------------------------------- */
 
 /* The records: what a journal would hold. */
@@ -241,6 +268,8 @@ unsigned core_ops_in_the_way(const struct core *core, uint64_t dev, uint64_t ino
  * -1), or all (tid 0). */
 unsigned core_ops_passed(const struct core *core, int32_t tid, struct core_op_view *views,
 			 unsigned max);
+/* The first operation, waiting or passed, behind *cursor (0: from the start). */
+bool core_list_ops(const struct core *core, uint32_t *cursor, struct core_op_view *view);
 bool core_lease_by_number(const struct core *core, uint64_t number, struct core_lease_view *view);
 /* Has the file a lease, pending grant or waiting operation? Has the session a lease, or pending? */
 bool core_file_busy(const struct core *core, uint64_t dev, uint64_t ino);

@@ -49,6 +49,8 @@ void effect_of_lease(struct core *core, uint32_t index, enum core_effect_kind ki
 	if (lease->effect == EFFECT_NONE)
 		append(core, LINK(OF_LEASE, index));
 	lease->effect = EFFECT(kind);
+	if (!CORE_FORGET(29))
+		table_mark(&core->leases, index);
 }
 
 void effect_verdict(struct core *core, uint32_t index, int error)
@@ -59,6 +61,18 @@ void effect_verdict(struct core *core, uint32_t index, int error)
 	if (op->effect == EFFECT_NONE)
 		append(core, LINK(OF_OP, index));
 	op->effect = EFFECT(CORE_VERDICT);
+	if (!CORE_FORGET(30))
+		table_mark(&core->ops, index);
+}
+
+void effect_relink_lease(struct core *core, uint32_t index)
+{
+	append(core, LINK(OF_LEASE, index));
+}
+
+void effect_relink_op(struct core *core, uint32_t index)
+{
+	append(core, LINK(OF_OP, index));
 }
 
 void effect_disarm(struct core *core, uint32_t index)
@@ -110,6 +124,8 @@ static void lease_taken(struct core *core, uint32_t index)
 	struct core_lease *lease = lease_at(core, index);
 
 	lease->effect = EFFECT_NONE;
+	if (!CORE_FORGET(31))
+		table_mark(&core->leases, index);
 	if (lease->state == RECORD_GONE)
 		lease_free(core, index);
 }
@@ -163,6 +179,8 @@ static void take_op(struct core *core, uint32_t index, struct core_effect *effec
 	effect->error = op->error;
 	effect->finished = op->finished;
 	op->effect = EFFECT_NONE;
+	if (!CORE_FORGET(32))
+		table_mark(&core->ops, index);
 	if (op->state == RECORD_GONE)
 		op_free(core, index);
 }
@@ -175,10 +193,12 @@ static bool take_file(struct core *core, uint32_t index, struct core_effect *eff
 	if (CORE_SABOTAGE(8))
 		idle = true;
 	if (idle) {
-		*effect = (struct core_effect){ .kind = CORE_DISARM,
-						.dev = file->dev,
-						.ino = file->ino };
+		*effect = (struct core_effect){.kind = CORE_DISARM,
+					       .dev = file->dev,
+					       .ino = file->ino};
 		file->armed = false;
+		if (!CORE_FORGET(33))
+			table_mark(&core->files, index);
 	}
 	file->queued = false;
 	file_free_unused(core, index);

@@ -35,9 +35,19 @@ const struct tree_kind core_ops_by_range = {
 	.ranges = true,
 };
 
+int records_reserve(struct core *core, struct table *table, enum core_saved_kind kind,
+		    uint64_t more)
+{
+	int err = table_reserve(table, more);
+
+	if (err || !core->params.room)
+		return err;
+	return core->params.room(core->params.room_arg, kind, table_highest(table, more));
+}
+
 int leases_reserve(struct core *core, uint64_t more)
 {
-	int err = table_reserve(&core->leases, more);
+	int err = records_reserve(core, &core->leases, CORE_SAVED_LEASE, more);
 
 	return err ? err : deadlines_reserve(core, core->leases.capacity);
 }
@@ -137,6 +147,13 @@ void anchor_put(struct table *table, uint32_t index)
 	table_give(table, index);
 }
 
+int session_reserve(struct core *core, uint32_t session)
+{
+	if (anchor_find(&core->sessions, session))
+		return 0;
+	return records_reserve(core, &core->sessions, CORE_SAVED_FENCED, 1);
+}
+
 bool session_fenced(const struct core *core, uint32_t session)
 {
 	uint32_t index = anchor_find(&core->sessions, session);
@@ -232,13 +249,29 @@ static void pending_unlink(struct core *core, uint32_t index)
 	anchor_put(&core->devs, dev);
 }
 
+void lease_enter(struct core *core, uint32_t index)
+{
+	struct core_file *file = file_at(core, lease_at(core, index)->file);
+
+	file->lease_count++;
+	file->records++;
+	table_enter(&core->leases, index);
+	tree_insert(&core_by_range, &core->leases, &file->leases, index);
+	session_link(core, index);
+	if (lease_at(core, index)->state == CORE_PENDING) {
+		pending_link(core, index);
+	} else {
+		tree_insert(&core_by_session, &core->leases, &file->held, index);
+		core->counts.leases++;
+	}
+}
+
 uint32_t lease_make(struct core *core, const struct core_lease *like)
 {
 	/* By value: *like may be a record of the table. */
 	const struct core_lease from = *like;
 	uint32_t index = table_take(&core->leases);
 	struct core_lease *lease = lease_at(core, index);
-	struct core_file *file = file_at(core, from.file);
 
 	lease->range = from.range;
 	lease->number = ++core->last_number;
@@ -251,17 +284,7 @@ uint32_t lease_make(struct core *core, const struct core_lease *like)
 	lease->state = from.state;
 	lease->flags = from.flags;
 	lease->who = from.who;
-	file->lease_count++;
-	file->records++;
-	table_enter(&core->leases, index);
-	tree_insert(&core_by_range, &core->leases, &file->leases, index);
-	session_link(core, index);
-	if (from.state == CORE_PENDING) {
-		pending_link(core, index);
-	} else {
-		tree_insert(&core_by_session, &core->leases, &file->held, index);
-		core->counts.leases++;
-	}
+	lease_enter(core, index);
 	if (from.heap_pos && !CORE_SABOTAGE(4))
 		deadline_set(core, index, from.deadline_ns);
 	else
@@ -276,6 +299,8 @@ void lease_set_end(struct core *core, uint32_t index, uint64_t end)
 	struct core_lease *lease = lease_at(core, index);
 
 	lease->range.end = end;
+	if (!CORE_FORGET(18))
+		table_mark(&core->leases, index);
 	tree_resized(&core_by_range, &core->leases, file_at(core, lease->file)->leases, index);
 	if (!CORE_SABOTAGE(2))
 		waiters_orphan(core, index, false);
@@ -289,6 +314,8 @@ void lease_set_start(struct core *core, uint32_t index, uint64_t start)
 	/* Its place among the session's own leases stays: they do not overlap. */
 	tree_remove(&core_by_range, &core->leases, &file->leases, index);
 	lease->range.start = start;
+	if (!CORE_FORGET(19))
+		table_mark(&core->leases, index);
 	tree_insert(&core_by_range, &core->leases, &file->leases, index);
 	waiters_orphan(core, index, false);
 }
@@ -314,6 +341,8 @@ void lease_hold(struct core *core, uint32_t index, uint64_t now_ns, uint64_t sta
 	lease->range.end = end;
 	lease->state = CORE_HELD;
 	lease->since_ns = now_ns;
+	if (!CORE_FORGET(20))
+		table_mark(&core->leases, index);
 	tree_insert(&core_by_range, &core->leases, &file->leases, index);
 	tree_insert(&core_by_session, &core->leases, &file->held, index);
 	core->counts.leases++;
@@ -336,6 +365,8 @@ void lease_end(struct core *core, uint32_t index)
 	waiters_orphan(core, index, true);
 	table_leave(&core->leases, index);
 	lease->state = RECORD_GONE;
+	if (!CORE_FORGET(21))
+		table_mark(&core->leases, index);
 	file->lease_count--;
 	file_relax(core, lease->file);
 	if (lease->effect == EFFECT_NONE)

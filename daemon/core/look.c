@@ -152,6 +152,39 @@ unsigned core_ops_passed(const struct core *core, int32_t tid, struct core_op_vi
 	return count;
 }
 
+bool core_list_ops(const struct core *core, uint32_t *cursor, struct core_op_view *view)
+{
+	for (uint64_t index = (uint64_t)*cursor + 1; index < core->ops.top; index++) {
+		uint8_t state = op_at(core, (uint32_t)index)->state;
+
+		*cursor = (uint32_t)index;
+		if (state != CORE_OP_WAITING && state != CORE_OP_PASSED)
+			continue;
+		view_op(core, *cursor, view);
+		return true;
+	}
+	return false;
+}
+
+bool core_session_fenced(const struct core *core, uint32_t session)
+{
+	return session_fenced(core, session);
+}
+
+bool core_list_fenced(const struct core *core, uint32_t *cursor, uint32_t *session)
+{
+	for (uint64_t index = (uint64_t)*cursor + 1; index < core->sessions.top; index++) {
+		const struct core_anchor *anchor = table_at(&core->sessions, (uint32_t)index);
+
+		*cursor = (uint32_t)index;
+		if (!anchor->fenced)
+			continue;
+		*session = (uint32_t)anchor->key;
+		return true;
+	}
+	return false;
+}
+
 bool core_lease_by_number(const struct core *core, uint64_t number, struct core_lease_view *view)
 {
 	uint32_t index = lease_find(core, number);

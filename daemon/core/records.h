@@ -11,12 +11,16 @@
  *	core.c      new, free, grants, releases, sessions
  *	breaks.c    attempts, waiting, verdicts, time
  *	look.c      views
+ *	save.c      records out, for a journal, and in again
  *	check.c     everything derived against the records, for tests
  *
  * Effects need no memory of their own: a record that has one is linked into the queue and says
  * which kind (`effect`); what the effect says is read from the record when it is taken out. A
  * record that is gone before its effect was taken stays, out of all trees and lists, until then. So
  * no call can lose an effect for want of memory, and core_tick() and the like cannot fail.
+ *
+ * Saving: whoever changes what core/saved.h has of a record marks it (table_mark()), if nothing it calls
+ * does. table_take(), table_give() and effect_*() do.
  *
  * Waiting: an operation hangs on one lease in its way (`blocker`). When that lease is gone, or
  * shrinks off the operation's range, the operation becomes an orphan; core_settle(), at the end of
@@ -26,6 +30,7 @@
 #define DAXLEASE_CORE_RECORDS_H
 
 #include "daemon/core/core.h"
+#include "daemon/core/saved.h"
 #include "daemon/core/table.h"
 #include "daemon/core/tree.h"
 
@@ -35,6 +40,8 @@
 #define CORE_BREAK 0
 #endif
 #define CORE_SABOTAGE(n) (CORE_BREAK == (n))
+/* A change that is not saved. */
+#define CORE_FORGET(n) CORE_SABOTAGE(n)
 
 /* Record states beyond those of core.h. */
 #define RECORD_FREE 0
@@ -136,6 +143,7 @@ struct core {
 	uint64_t last_number;
 	uint64_t epoch; /* of the last grant or revocation */
 	struct core_counts counts;
+	struct core_saved_head saved; /* as it was at the last core_save() */
 };
 
 extern const struct tree_kind core_by_range;
@@ -166,7 +174,11 @@ static inline uint64_t add_saturated(uint64_t a, uint64_t b)
 
 /* --- leases.c --------------------------------------------------------------------------------- */
 
-/* Room for `more` leases, in everything that grows with them. 0, -ENOMEM, -ENOLCK. */
+/* Room for `more` records, in their table and wherever they are saved. 0, -ENOMEM, -ENOLCK, or what
+ * core_params.room says. */
+int records_reserve(struct core *core, struct table *table, enum core_saved_kind kind,
+		    uint64_t more);
+/* The same for leases, in everything that grows with them. */
 int leases_reserve(struct core *core, uint64_t more);
 
 uint64_t file_hash(const void *record);
@@ -183,6 +195,7 @@ uint32_t anchor_find(const struct table *table, uint64_t key);
 uint32_t anchor_make(struct table *table, uint64_t key); /* finds it or makes it; after reserving */
 void anchor_put(struct table *table, uint32_t index);	 /* frees it if nothing hangs on it */
 int anchor_reserve(struct table *table, uint64_t key);
+int session_reserve(struct core *core, uint32_t session);
 bool session_fenced(const struct core *core, uint32_t session);
 
 uint32_t lease_find(const struct core *core, uint64_t number);
@@ -204,6 +217,10 @@ void lease_hold(struct core *core, uint32_t index, uint64_t now_ns, uint64_t sta
  * record stays if it has an effect. */
 void lease_end(struct core *core, uint32_t index);
 
+/* All places of a lease that is not gone, by its fields: in the tables' indices, trees, lists, counts. Its
+ * file and its session's anchor are there or reserved. Deadline and effect come after. */
+void lease_enter(struct core *core, uint32_t index);
+
 /* --- deadlines.c ------------------------------------------------------------------------------ */
 
 int deadlines_reserve(struct core *core, uint32_t capacity);
@@ -221,12 +238,20 @@ void effect_disarm(struct core *core, uint32_t file);
 void lease_free(struct core *core, uint32_t index);
 void op_free(struct core *core, uint32_t index);
 
+/* For core_restore(): the effect it has is linked in. */
+void effect_relink_lease(struct core *core, uint32_t lease);
+void effect_relink_op(struct core *core, uint32_t op);
+
 /* --- breaks.c --------------------------------------------------------------------------------- */
 
 /* Takes every operation off the lease (all), or those that it is not in the way of any more. */
 void waiters_orphan(struct core *core, uint32_t lease, bool all);
 /* Is the lease in the way of the operation, wherever their ranges are? */
 bool lease_in_the_way(const struct core_op *op, const struct core_lease *lease);
+/* All places of an operation that is not gone, by its fields, but that it hangs nowhere. */
+void op_enter(struct core *core, uint32_t index);
+/* On the lease it waits for; CORE_NONE: among the orphans. */
+void op_hang(struct core *core, uint32_t index, uint32_t blocker);
 /* Every public call that may have made orphans ends with it. */
 void core_settle(struct core *core, uint64_t now_ns);
 

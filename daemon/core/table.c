@@ -6,6 +6,9 @@
 #include <string.h>
 
 #define FIRST_CAPACITY 16u
+#define CHANGED_LAST UINT32_MAX
+/* The index must fit beside a tag of two bits (effects.c). */
+#define MOST_RECORDS ((1u << 30) - 1)
 
 static uint32_t *link_of(const struct table *table, uint32_t index)
 {
@@ -19,16 +22,14 @@ static uint32_t *bucket_of(const struct table *table, uint64_t hash)
 
 void table_init(struct table *table, size_t stride, uint32_t max, table_hash *hash, size_t link)
 {
-	/* The index must fit beside a tag of two bits (effects.c). */
-	const uint32_t most = (1u << 30) - 1;
-
 	*table = (struct table){
 		.stride = stride,
-		.max = max < most ? max : most,
+		.max = max < MOST_RECORDS ? max : MOST_RECORDS,
 		.capacity = 1,
 		.top = 1,
 		.hash = hash,
 		.link = link,
+		.changed_first = CHANGED_LAST,
 	};
 }
 
@@ -36,8 +37,10 @@ void table_close(struct table *table)
 {
 	free(table->records);
 	free(table->buckets);
+	free(table->changed);
 	table->records = NULL;
 	table->buckets = NULL;
+	table->changed = NULL;
 }
 
 /* Spreads the records over at least `capacity` buckets. */
@@ -71,14 +74,36 @@ static int grow_index(struct table *table, uint32_t capacity)
 	return 0;
 }
 
+/* Room for the slots below `capacity`, in all that grows with them. */
+static int grow(struct table *table, uint64_t capacity)
+{
+	size_t bytes;
+	void *grown;
+
+	if (__builtin_mul_overflow(capacity, table->stride, &bytes))
+		return -ENOMEM;
+	if (table->hash && grow_index(table, (uint32_t)capacity) < 0)
+		return -ENOMEM;
+	grown = reallocarray(table->changed, capacity, sizeof(*table->changed));
+	if (!grown)
+		return -ENOMEM;
+	table->changed = grown;
+	grown = realloc(table->records, bytes);
+	if (!grown)
+		return -ENOMEM;
+	table->records = grown;
+	memset(table->changed + table->capacity, 0,
+	       (size_t)(capacity - table->capacity) * sizeof(*table->changed));
+	table->capacity = (uint32_t)capacity;
+	return 0;
+}
+
 int table_reserve(struct table *table, uint64_t more)
 {
 	uint64_t need, capacity;
-	void *grown;
-	size_t bytes;
 
-	if (more > table->max - table->used)
-		return -ENOLCK;
+	if (table->used > table->max || more > table->max - table->used)
+		return more ? -ENOLCK : 0;
 	need = (uint64_t)table->used + more + 1;
 	if (need <= table->capacity && table->records)
 		return 0;
@@ -89,16 +114,7 @@ int table_reserve(struct table *table, uint64_t more)
 		capacity = need;
 	if (capacity > (uint64_t)table->max + 1)
 		capacity = (uint64_t)table->max + 1;
-	if (__builtin_mul_overflow(capacity, table->stride, &bytes))
-		return -ENOMEM;
-	if (table->hash && grow_index(table, (uint32_t)capacity) < 0)
-		return -ENOMEM;
-	grown = realloc(table->records, bytes);
-	if (!grown)
-		return -ENOMEM;
-	table->records = grown;
-	table->capacity = (uint32_t)capacity;
-	return 0;
+	return grow(table, capacity);
 }
 
 uint32_t table_take(struct table *table)
@@ -111,15 +127,69 @@ uint32_t table_take(struct table *table)
 		index = table->top++;
 	memset(table_at(table, index), 0, table->stride);
 	table->used++;
+	table_mark(table, index);
+	return index;
+}
+
+static void push_free(struct table *table, uint32_t index)
+{
+	memset(table_at(table, index), 0, table->stride);
+	memcpy(table_at(table, index), &table->free, sizeof(table->free));
+	table->free = index;
+}
+
+int table_place(struct table *table, uint32_t index)
+{
+	uint64_t capacity = (uint64_t)table->capacity * 2;
+	int err = 0;
+
+	if (index < table->top || index > MOST_RECORDS)
+		return -EINVAL;
+	if (capacity <= index)
+		capacity = (uint64_t)index + 1;
+	if (index >= table->capacity || !table->records)
+		err = grow(table, capacity > FIRST_CAPACITY ? capacity : FIRST_CAPACITY);
+	if (err)
+		return err;
+	while (table->top < index)
+		push_free(table, table->top++);
+	table->top++;
+	memset(table_at(table, index), 0, table->stride);
+	table->used++;
+	return 0;
+}
+
+uint32_t table_highest(const struct table *table, uint64_t more)
+{
+	uint64_t used = table->used + more;
+
+	return used < table->top ? table->top - 1 : (uint32_t)used;
+}
+
+void table_mark(struct table *table, uint32_t index)
+{
+	if (table->changed[index])
+		return;
+	table->changed[index] = table->changed_first;
+	table->changed_first = index;
+}
+
+uint32_t table_next_changed(struct table *table)
+{
+	uint32_t index = table->changed_first;
+
+	if (index == CHANGED_LAST)
+		return 0;
+	table->changed_first = table->changed[index];
+	table->changed[index] = 0;
 	return index;
 }
 
 void table_give(struct table *table, uint32_t index)
 {
-	memset(table_at(table, index), 0, table->stride);
-	memcpy(table_at(table, index), &table->free, sizeof(table->free));
-	table->free = index;
+	push_free(table, index);
 	table->used--;
+	table_mark(table, index);
 }
 
 void table_enter(struct table *table, uint32_t index)

@@ -3,6 +3,9 @@
  * A growable table of fixed-size records, known by their index (from 1; CORE_NONE is no record),
  * and optionally an index of them by a hash. Records hold no pointers, so the table may move when
  * it grows: a pointer to a record is good until the next table_reserve().
+ *
+ * It knows which records have changed since they were looked at last (core_save()): taking and giving
+ * back are changes, others are marked. That needs no memory beyond what was reserved.
  */
 #ifndef DAXLEASE_CORE_TABLE_H
 #define DAXLEASE_CORE_TABLE_H
@@ -15,6 +18,8 @@ typedef uint64_t table_hash(const void *record);
 struct table {
 	char *records;	   /* owned; slot 0 is never used */
 	uint32_t *buckets; /* owned; NULL: not indexed */
+	uint32_t *changed; /* owned; the next of the changed ones; 0: not among them */
+	uint32_t changed_first;
 	size_t stride;
 	uint32_t capacity;  /* slots, slot 0 included */
 	uint32_t top;	    /* slots from here on were never used */
@@ -37,6 +42,18 @@ uint32_t table_take(struct table *table);
 /* Zeroes the record, so that its fields say that it is free. It must not be in the index any
  * more. */
 void table_give(struct table *table, uint32_t index);
+
+/* For a table that is filled from records with an index, in ascending order of it and before any
+ * table_take(): this one is in use, and zeroed. Its max does not count. 0, -ENOMEM, -EINVAL (not
+ * ascending, or no index can be so high). */
+int table_place(struct table *table, uint32_t index);
+/* The greatest index that may be in use after `more` calls of table_take(). */
+uint32_t table_highest(const struct table *table, uint64_t more);
+
+/* The record has changed. Also right for one that is free. */
+void table_mark(struct table *table, uint32_t index);
+/* Takes one record off the changed ones; 0: there is none. */
+uint32_t table_next_changed(struct table *table);
 
 void table_enter(struct table *table, uint32_t index);
 void table_leave(struct table *table, uint32_t index);
