@@ -19,8 +19,8 @@
 #define MFD_NOEXEC_SEAL 0x0008u
 #endif
 
-#define MAGIC 0x6a657361656c6178u /* "xaleasej" */
-#define VERSION 1u
+#define JOURNAL_MAGIC 0x6a657361656c6178u /* "xaleasej" */
+#define JOURNAL_VERSION 1u
 #define PAGE 4096u
 /* Memory is taken in pieces of this size: a system call for many records. */
 #define CHUNK ((uint64_t)256 * 1024)
@@ -324,8 +324,10 @@ static int make(struct journal *journal, const struct header *header)
 static void fill_header(struct header *header, const struct journal_kind *kinds, unsigned count,
 			size_t extra)
 {
-	*header =
-		(struct header){.magic = MAGIC, .version = VERSION, .count = count, .extra = extra};
+	*header = (struct header){.magic = JOURNAL_MAGIC,
+				  .version = JOURNAL_VERSION,
+				  .count = count,
+				  .extra = extra};
 	for (unsigned i = 0; i < count; i++) {
 		strcpy(header->kinds[i].name, kinds[i].name);
 		header->kinds[i].size = kinds[i].size;
@@ -362,9 +364,9 @@ int journal_new(struct journal **out, const struct journal_kind *kinds, unsigned
 static int check_header(struct journal *journal, const struct header *header,
 			const struct journal_kind *kinds, unsigned count)
 {
-	if (header->magic != MAGIC || header->version == 0)
+	if (header->magic != JOURNAL_MAGIC || header->version == 0)
 		return -EBADMSG;
-	if (header->version > VERSION)
+	if (header->version > JOURNAL_VERSION)
 		return -ENOTSUP;
 	if (header->count == 0 || header->count > JOURNAL_MAX_KINDS)
 		return -EBADMSG;
