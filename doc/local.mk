@@ -11,6 +11,7 @@ EXTRA_DIST += doc/probes
 
 dist_doc_DATA += \
 	README.md \
+	doc/breakers.md \
 	doc/contract.md \
 	doc/daxleased.conf \
 	doc/dependencies.md \

@@ -12,6 +12,8 @@ EXTRA_DIST += \
 	tests/fuzz/fuzz_session.c \
 	tests/fuzz/fuzz_protocol.seeds \
 	tests/fuzz/run \
+	tests/guest/breakers \
+	tests/guest/breakers_run \
 	tests/guest/fetch-kernel \
 	tests/guest/initramfs-init \
 	tests/guest/inside \
@@ -20,6 +22,8 @@ EXTRA_DIST += \
 	tests/guest/run \
 	tests/guest/run-tests \
 	tests/guest/service \
+	tests/host/breaker_table \
+	tests/host/breakers_run \
 	tests/host/guard_run \
 	tests/host/leases \
 	tests/host/lib.sh \
@@ -27,6 +31,7 @@ EXTRA_DIST += \
 	tests/host/requests \
 	tests/host/run \
 	tests/host/shim_threads \
+	tests/host/xfs_exchange_feature \
 	tests/install-tree \
 	tests/make-check \
 	tests/run-all \
@@ -99,22 +104,40 @@ worker_process_CPPFLAGS = $(unit_cppflags)
 worker_process_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- programs that scripts run ---
-check_PROGRAMS += api core_property guard_events holder mr_destroy pool_check pool_stuck rdma_pair
+check_PROGRAMS += api breakers core_property guard_events holder mr_destroy pool_check pool_stuck rdma_pair
 
 api_SOURCES = tests/host/api.c
 api_LDADD = libdaxlease.la
 
+breaker_calls = \
+	tests/host/breaker_calls.h \
+	tests/host/breaker_free.c \
+	tests/host/breaker_i386.c \
+	tests/host/breaker_place.c \
+	tests/host/breaker_remap.c \
+	tests/host/breaker_size.c \
+	tests/host/breaker_write.c \
+	tests/host/guard_harness.c \
+	tests/host/guard_harness.h \
+	tests/host/guard_uring.c \
+	tests/host/guard_uring.h \
+	tests/host/guard_uring_calls.c
+
+breakers_SOURCES = \
+	$(breaker_calls) \
+	tests/host/breakers.c \
+	tests/host/breakers.h \
+	tests/host/breakers_oracle.c \
+	tests/host/breakers_rows.c
+breakers_LDADD = libdaxlease.la -lpthread
+
 guard_events_SOURCES = \
+	$(breaker_calls) \
 	tests/host/guard_calls.c \
 	tests/host/guard_calls.h \
 	tests/host/guard_cases.c \
 	tests/host/guard_events.c \
-	tests/host/guard_harness.c \
-	tests/host/guard_harness.h \
-	tests/host/guard_settling.c \
-	tests/host/guard_uring.c \
-	tests/host/guard_uring.h \
-	tests/host/guard_uring_calls.c
+	tests/host/guard_settling.c
 guard_events_LDADD = libguard.la -lpthread
 
 pool_check_SOURCES = tests/host/pool_check.c

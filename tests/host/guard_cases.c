@@ -455,11 +455,6 @@ static const char *crowd(const struct rlimit *before, long (*act)(struct breaker
 	return NULL;
 }
 
-static long act_open_trunc(struct breaker *b)
-{
-	return open(b->path, O_WRONLY | O_TRUNC);
-}
-
 static const char *descriptors_run_out(void)
 {
 	struct rlimit before;

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct bench bench = {.dir_fd = -1};
+struct bench bench = {.dir_fd = -1, .old_fd = -1};
 
 static struct breaker *breakers; /* shared memory */
 static pid_t nursery_pid;

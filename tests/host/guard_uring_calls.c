@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Breakers that use io_uring: inline, by a worker, by the submission thread, and in disguise. */
-#include "tests/host/guard_calls.h"
+#include "tests/host/breaker_calls.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/host/guard_uring.h"
@@ -43,7 +47,7 @@ static struct io_uring_sqe *fill_write(struct breaker *b, uint32_t ahead)
 	entry->fd = b->fd;
 	entry->addr = (uintptr_t)bytes;
 	entry->len = PAGE;
-	entry->off = 2 * PAGE;
+	entry->off = b->argument;
 	entry->user_data = 7;
 	return entry;
 }
@@ -71,6 +75,28 @@ long act_uring_worker_write(struct breaker *b)
 	return submit_and_wait(1);
 }
 
+long act_uring_read(struct breaker *b)
+{
+	fill_write(b, 0)->opcode = IORING_OP_READ;
+	return submit_and_wait(1);
+}
+
+/* The ring is its parent's: it submits, and does the work. */
+long act_uring_shared(struct breaker *b)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(act_uring_write(b) == (long)PAGE ? 0 : 1);
+	}
+	if (child < 0 || waitpid(child, &status, 0) < 0)
+		return -1;
+	errno = EIO;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
 long act_uring_punch(struct breaker *b)
 {
 	struct io_uring_sqe *entry = uring_entry(&uring, 0);
@@ -78,9 +104,62 @@ long act_uring_punch(struct breaker *b)
 	entry->opcode = IORING_OP_FALLOCATE;
 	entry->fd = b->fd;
 	entry->len = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	entry->off = 0;
+	entry->off = b->argument;
 	entry->addr = PAGE;
 	entry->user_data = 7;
+	return submit_and_wait(1);
+}
+
+static struct io_uring_sqe *fill_entry(uint8_t opcode, int fd)
+{
+	struct io_uring_sqe *entry = uring_entry(&uring, 0);
+
+	entry->opcode = opcode;
+	entry->fd = fd;
+	entry->user_data = 7;
+	return entry;
+}
+
+long act_uring_ftruncate(struct breaker *b)
+{
+	fill_entry(55 /* IORING_OP_FTRUNCATE, 6.9 */, b->fd)->off = b->argument;
+	return submit_and_wait(1);
+}
+
+long act_uring_open_trunc(struct breaker *b)
+{
+	struct io_uring_sqe *entry = fill_entry(IORING_OP_OPENAT, AT_FDCWD);
+
+	entry->addr = (uintptr_t)b->path;
+	entry->open_flags = O_WRONLY | O_TRUNC;
+	return submit_and_wait(1);
+}
+
+long act_uring_splice(struct breaker *b)
+{
+	struct io_uring_sqe *entry = fill_entry(IORING_OP_SPLICE, b->fd);
+
+	if (write(gate[1], bytes, PAGE) != (ssize_t)PAGE)
+		return -1;
+	entry->splice_fd_in = gate[0];
+	entry->splice_off_in = (uint64_t)-1;
+	entry->off = b->argument;
+	entry->len = PAGE;
+	return submit_and_wait(1);
+}
+
+long prepare_uring_map(struct breaker *b)
+{
+	return prepare_map(b) < 0 ? -1 : prepare_uring(b);
+}
+
+long act_uring_madvise(struct breaker *b)
+{
+	struct io_uring_sqe *entry = fill_entry(IORING_OP_MADVISE, -1);
+
+	entry->addr = (uintptr_t)b->map + b->argument;
+	entry->len = 2 * PAGE;
+	entry->fadvise_advice = MADV_REMOVE;
 	return submit_and_wait(1);
 }
 
