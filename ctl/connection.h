@@ -12,8 +12,9 @@ struct connection {
 	const char *socket; /* its path, for messages */
 	int calls;
 	int events;
-	uint32_t role; /* enum dlp_role, as the daemon admitted us */
-	uint32_t seq;  /* of the last request */
+	uint32_t role;	/* enum dlp_role, as the daemon admitted us */
+	uint32_t seq;	/* of the last request */
+	uint16_t minor; /* version of the protocol that the daemon speaks */
 };
 
 #define CONNECTION_CLOSED                                                                          \
@@ -44,5 +45,12 @@ int connection_wait_done(struct connection *connection, uint64_t id);
 /* The next lease behind *cursor, which it advances: 1; 0: no more; or -errno (told). */
 int connection_next_lease(struct connection *connection, uint64_t *cursor,
 			  struct dlp_list_reply *lease);
+
+/* The next breaker that waits, as connection_next_lease(). */
+int connection_next_waiting(struct connection *connection, uint64_t *cursor,
+			    struct dlp_waiting_reply *waiting);
+
+/* Waits for the next event. 0 or -errno (told). */
+int connection_next_event(struct connection *connection, union dlp_buffer *buffer);
 
 #endif

@@ -16,6 +16,7 @@ static int command_help(const struct options *options);
 enum {
 	FOR_LISTS = 1 << 0,
 	FOR_BREAK = 1 << 1,
+	FOR_STATS = 1 << 2,
 };
 
 static const struct command {
@@ -26,11 +27,14 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{"list", NULL, FOR_LISTS, command_list, "show leases: who holds what"},
+	{"waiting", NULL, FOR_LISTS, command_waiting, "show breakers: who waits for what"},
 	{"pools", NULL, FOR_LISTS, command_pools, "show what the daemon manages"},
 	{"break", "PATH", FOR_BREAK, command_break,
 	 "ask the holders of a file to let go, and wait"},
 	{"revoke", "LEASE", 0, command_revoke, "take one lease away now"},
 	{"status", NULL, 0, command_status, "show the daemon's counters and times"},
+	{"stats", NULL, FOR_LISTS | FOR_STATS, command_stats, "show what it counted, by pool"},
+	{"watch", NULL, 0, command_watch, "show what happens, as it does"},
 	{"help", NULL, 0, command_help, "show this"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -46,9 +50,13 @@ static const struct {
 	{{"output", required_argument, NULL, 'o'},
 	 "COLUMNS",
 	 FOR_LISTS,
-	 "list, pools: what to show"},
+	 "list, waiting, pools, stats: what to show"},
 	{{"offset", required_argument, NULL, 'O'}, "N", FOR_BREAK, "break: where the range starts"},
 	{{"length", required_argument, NULL, 'l'}, "N", FOR_BREAK, "break: how long it is"},
+	{{"openmetrics", no_argument, NULL, 'M'},
+	 NULL,
+	 FOR_STATS,
+	 "stats: in the text format of OpenMetrics, for Prometheus"},
 	{{"help", no_argument, NULL, 'h'}, NULL, 0, "show this"},
 	{{"version", no_argument, NULL, 'V'}, NULL, 0, "show the version"},
 };
@@ -81,6 +89,7 @@ static int command_help(const struct options *options)
 	puts("\nN is a number of bytes, or with K, M, G or T behind it of powers of 1024.\n"
 	     "The socket is $DAXLEASE_SOCKET, else " DLP_SOCKET_DEFAULT ".");
 	print_columns();
+	print_stats_columns();
 	return EXIT_SUCCESS;
 }
 
@@ -131,6 +140,9 @@ static bool take_option(int letter, struct options *options, unsigned *given)
 		return true;
 	case 'j':
 		options->json = true;
+		return true;
+	case 'M':
+		options->openmetrics = true;
 		return true;
 	case 'o':
 		options->output = optarg;

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "ctl/connection.h"
-#include "ctl/lease_columns.h"
 #include "ctl/table.h"
+#include "ctl/waiting.h"
 
 /* What is to end: leases on a range of a file, or the one with a number. */
 struct target {
@@ -55,14 +55,18 @@ static void print_holder(const struct dlp_list_reply *lease)
 static int collect_holders(struct connection *connection, const struct target *target,
 			   json_object *array, bool print)
 {
+	__attribute__((cleanup(waiting_free))) struct waiting waiting = WAITING_NONE;
 	struct dlp_list_reply lease;
+	struct lease_row row;
 	uint64_t cursor = 0;
-	int more;
+	int more = waiting_get(connection, &waiting);
 
-	while ((more = connection_next_lease(connection, &cursor, &lease)) > 0) {
+	while (!more && (more = connection_next_lease(connection, &cursor, &lease)) > 0) {
+		more = 0;
 		if (!is_target(target, &lease))
 			continue;
-		if (json_object_array_add(array, row_to_json(lease_columns, &lease)) != 0)
+		lease_row_fill(&row, &lease, &waiting);
+		if (json_object_array_add(array, row_to_json(lease_columns, &row)) != 0)
 			errx(EXIT_FAILURE, "out of memory");
 		if (print && json_object_array_length(array) == 1)
 			printf("telling the holder%s of %s:\n", target->lease ? "" : "s",

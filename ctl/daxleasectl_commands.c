@@ -10,33 +10,13 @@
 #include <unistd.h>
 
 #include "ctl/connection.h"
-#include "ctl/lease_columns.h"
 #include "ctl/table.h"
+#include "ctl/waiting.h"
 
-#define LEASE(member) offsetof(struct dlp_list_reply, member)
 #define POOL(member) offsetof(struct dlp_pool_reply, member)
 #define STATUS(member) offsetof(struct dlp_status_reply, member)
 
 /* clang-format off */
-const struct column lease_columns[] = {
-	{ "LEASE",   "lease",    COLUMN_U64,      LEASE(lease),    NULL, false, "its number, for revoke" },
-	{ "PID",     "pid",      COLUMN_PID,      LEASE(pid),      NULL, false, "process that holds it" },
-	{ "COMMAND", "command",  COLUMN_TEXT,     LEASE(comm),     NULL, false, "that process's name" },
-	{ "USER",    "user",     COLUMN_USER,     LEASE(uid),      NULL, false, "that process's user" },
-	{ "PATH",    "path",     COLUMN_TEXT,     LEASE(path),     NULL, false, "the file" },
-	{ "RANGE",   NULL,       COLUMN_RANGE,    LEASE(start),    NULL, false, "what of it, in bytes; the end is not part of it" },
-	{ "MRS",     "mrs",      COLUMN_U32,      LEASE(mrs),      NULL, false, "RDMA memory regions that depend on it" },
-	{ "STATE",   "state",    COLUMN_WORD,     LEASE(state),    dlp_lease_state_text, false, "held, breaking, revoking or fencing" },
-	{ "LEFT",    "left_ns",  COLUMN_DURATION, LEASE(left_ns),  NULL, false, "time until its state's deadline" },
-	{ "LABEL",   "label",    COLUMN_WORD,     LEASE(label),    dlp_label_text, false, "how it is enforced" },
-	{ "POOL",    "pool",     COLUMN_TEXT,     LEASE(pool),     NULL, false, "the pool of the file" },
-	{ "SINCE",   "since_ns", COLUMN_TIME,     LEASE(since_ns), NULL, true,  "when it was granted" },
-	{ "UID",     "uid",      COLUMN_U32,      LEASE(uid),      NULL, true,  "the user's number" },
-	{ "DEVICE",  "device",   COLUMN_DEVICE,   LEASE(dev),      NULL, true,  "device of the file system" },
-	{ "INODE",   "inode",    COLUMN_U64,      LEASE(ino),      NULL, true,  "inode number of the file" },
-	{ 0 }
-};
-
 static const struct column pool_columns[] = {
 	{ "NAME",       "name",          COLUMN_TEXT,     POOL(name),          NULL, false, "as in daxleased.conf" },
 	{ "TYPE",       "type",          COLUMN_WORD,     POOL(type),          dlp_pool_type_text, false, "fsdax, mount or directory" },
@@ -74,8 +54,10 @@ static const struct column status_columns[] = {
 int command_list(const struct options *options)
 {
 	__attribute__((cleanup(connection_close))) struct connection connection = CONNECTION_CLOSED;
+	__attribute__((cleanup(waiting_free))) struct waiting waiting = WAITING_NONE;
 	struct table *table = table_new(lease_columns, options->output);
 	struct dlp_list_reply lease;
+	struct lease_row row;
 	uint64_t cursor = 0;
 	int more;
 
@@ -86,12 +68,39 @@ int command_list(const struct options *options)
 		warnx("only the leases of uid %u are shown: all of them are for administrators",
 		      (unsigned)geteuid());
 	if (!more)
-		while ((more = connection_next_lease(&connection, &cursor, &lease)) > 0)
-			table_add(table, &lease);
+		more = waiting_get(&connection, &waiting);
+	while (!more && (more = connection_next_lease(&connection, &cursor, &lease)) > 0) {
+		lease_row_fill(&row, &lease, &waiting);
+		table_add(table, &row);
+		more = 0;
+	}
 	if (!more)
 		table_print(table, "leases", options->json);
 	table_free(table);
 	return more ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int command_waiting(const struct options *options)
+{
+	__attribute__((cleanup(connection_close))) struct connection connection = CONNECTION_CLOSED;
+	__attribute__((cleanup(waiting_free))) struct waiting waiting = WAITING_NONE;
+	struct table *table = table_new(waiting_columns, options->output);
+	int error;
+
+	if (!table)
+		return EXIT_USAGE;
+	error = connection_open_any(&connection, options->socket);
+	if (!error && connection.role == DLP_ROLE_VIEWER)
+		warnx("only processes of uid %u are shown: all of them are for administrators",
+		      (unsigned)geteuid());
+	if (!error)
+		error = waiting_get(&connection, &waiting);
+	for (size_t i = 0; i < waiting.count; i++)
+		table_add(table, &waiting.breakers[i]);
+	if (!error)
+		table_print(table, "waiting", options->json);
+	table_free(table);
+	return error ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 int command_pools(const struct options *options)
@@ -145,6 +154,8 @@ void print_columns(void)
 {
 	puts("\nColumns of list (JSON has all of them; numbers are bytes and nanoseconds there):");
 	columns_print_help(lease_columns);
+	puts("\nColumns of waiting:");
+	columns_print_help(waiting_columns);
 	puts("\nColumns of pools:");
 	columns_print_help(pool_columns);
 }

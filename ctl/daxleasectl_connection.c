@@ -142,8 +142,14 @@ static int call(struct connection *connection, struct dlp_head *request, size_t 
 int connection_call(struct connection *connection, struct dlp_head *request, size_t size, int fd,
 		    void *reply, size_t reply_size)
 {
-	int reply_fd = -1;
-	const int error = call(connection, request, size, fd, reply, reply_size, &reply_fd);
+	int reply_fd = -1, error;
+
+	if (request->opcode >= DLP_STATS && connection->minor < 1) {
+		warnx("the daemon at %s is too old for this: restart it after an upgrade",
+		      connection->socket);
+		return -EPROTONOSUPPORT;
+	}
+	error = call(connection, request, size, fd, reply, reply_size, &reply_fd);
 
 	if (reply_fd >= 0)
 		close(reply_fd); /* dlp_validate() lets only a HELLO reply have one */
@@ -193,6 +199,7 @@ static int open_role(struct connection *connection, const char *socket, enum dlp
 		     &connection->events);
 	if (!error && connection->events < 0)
 		error = tell_transfer_error(connection, -EBADMSG);
+	connection->minor = reply->minor;
 	if (error)
 		connection_close(connection);
 	return error;
@@ -249,6 +256,41 @@ int connection_next_lease(struct connection *connection, uint64_t *cursor,
 		return error;
 	*cursor = lease->cursor;
 	return 1;
+}
+
+int connection_next_waiting(struct connection *connection, uint64_t *cursor,
+			    struct dlp_waiting_reply *waiting)
+{
+	struct dlp_list request = {.head.opcode = DLP_WAITING, .cursor = *cursor};
+	const int error = connection_call(connection, &request.head, sizeof(request), -1, waiting,
+					  sizeof(*waiting));
+
+	if (error == ENOENT)
+		return 0;
+	if (error > 0) {
+		warnx("the daemon at %s cannot list who waits: %s", connection->socket,
+		      strerror(error));
+		return -error;
+	}
+	if (error)
+		return error;
+	*cursor = waiting->cursor;
+	return 1;
+}
+
+int connection_next_event(struct connection *connection, union dlp_buffer *buffer)
+{
+	struct pollfd pollfd = {.fd = connection->events, .events = POLLIN};
+	int fd = -1; /* dlp_validate() lets no event have one */
+
+	/* The descriptor came from the daemon, where it does not block. */
+	if (poll(&pollfd, 1, -1) < 0) {
+		const int error = errno;
+
+		warn("poll");
+		return -error;
+	}
+	return receive(connection, connection->events, DLP_TO_CLIENT_EVENTS, buffer, &fd);
 }
 
 static void interrupt(int signal)

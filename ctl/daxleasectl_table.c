@@ -125,6 +125,8 @@ void format_duration(char *to, size_t size, uint64_t ns)
 
 	if (ns == UINT64_MAX)
 		snprintf(to, size, "-");
+	else if (ns > 0 && ns < NSEC_PER_SEC / 10)
+		snprintf(to, size, "%.1fms", (double)ns / 1e6);
 	else if (seconds < 60)
 		snprintf(to, size, "%.1fs", (double)ns / (double)NSEC_PER_SEC);
 	else if (seconds < 3600)
@@ -192,6 +194,9 @@ static void format_cell(char *to, size_t size, const struct column *column, cons
 		/* Our words start at 1; 0 is where none applies. */
 		snprintf(to, size, "%s",
 			 member_u32(column, row) ? column->word(member_u32(column, row)) : "");
+		break;
+	case COLUMN_WORD_OF_0:
+		snprintf(to, size, "%s", column->word(member_u32(column, row)));
 		break;
 	case COLUMN_USER:
 		format_user(to, size, member_u32(column, row));
@@ -270,6 +275,7 @@ static void set_member(json_object *object, const struct column *column, const v
 		    member_u32(column, row) ? new_text(column->word(member_u32(column, row)))
 					    : NULL);
 		break;
+	case COLUMN_WORD_OF_0:
 	case COLUMN_USER:
 	case COLUMN_DEVICE:
 		format_cell(text, sizeof(text), column, row);

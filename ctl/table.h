@@ -14,16 +14,17 @@
 
 /* What a member of a row is, how people read it, and what JSON has. */
 enum column_kind {
-	COLUMN_U64,	 /* uint64_t: number */
-	COLUMN_U32,	 /* uint32_t: number */
-	COLUMN_PID,	 /* int32_t: number */
-	COLUMN_TEXT,	 /* char[]: text, escaped */
-	COLUMN_WORD,	 /* uint32_t: word(value); 0: "-", JSON null */
-	COLUMN_USER,	 /* uint32_t: the user's name */
-	COLUMN_DEVICE,	 /* uint64_t, a dev_t: "major:minor" */
-	COLUMN_RANGE,	 /* uint64_t start, right behind it end: "4K-2M"; JSON: two numbers */
-	COLUMN_DURATION, /* uint64_t ns: "2.5 s"; UINT64_MAX: "-", JSON null */
-	COLUMN_TIME,	 /* uint64_t ns of CLOCK_REALTIME: local time; JSON ns */
+	COLUMN_U64,	  /* uint64_t: number */
+	COLUMN_U32,	  /* uint32_t: number */
+	COLUMN_PID,	  /* int32_t: number */
+	COLUMN_TEXT,	  /* char[]: text, escaped */
+	COLUMN_WORD,	  /* uint32_t: word(value); 0: "-", JSON null */
+	COLUMN_WORD_OF_0, /* the same where 0 has a word, too */
+	COLUMN_USER,	  /* uint32_t: the user's name */
+	COLUMN_DEVICE,	  /* uint64_t, a dev_t: "major:minor" */
+	COLUMN_RANGE,	  /* uint64_t start, right behind it end: "4K-2M"; JSON: two numbers */
+	COLUMN_DURATION,  /* uint64_t ns: "2.5 s"; UINT64_MAX: "-", JSON null */
+	COLUMN_TIME,	  /* uint64_t ns of CLOCK_REALTIME: local time; JSON ns */
 };
 
 struct column {

@@ -21,7 +21,7 @@ static void copy(char *to, size_t size, const char *from)
 }
 
 /* Counting is linear in all leases: whoever is not an administrator cannot have it done again and again. */
-static uint64_t leases_of(const struct session *s, struct pool *pool)
+uint64_t admin_leases_of(const struct session *s, struct pool *pool)
 {
 	struct core_lease_view lease;
 	uint64_t now = now_ns();
@@ -53,7 +53,7 @@ void admin_pool(struct session *s, const struct dlp_pool *m)
 	reply.dev = pool->dev;
 	reply.break_time_ns = pool->config->break_time_ns;
 	/* Holders ask for pools at their start, and have no use for it. */
-	reply.leases = s->role == DLP_ROLE_HOLDER ? 0 : leases_of(s, pool);
+	reply.leases = s->role == DLP_ROLE_HOLDER ? 0 : admin_leases_of(s, pool);
 	copy(reply.name, sizeof(reply.name), pool->config->name);
 	copy(reply.fstype, sizeof(reply.fstype), pool->fstype);
 	copy(reply.path, sizeof(reply.path), pool->config->path);
@@ -165,6 +165,41 @@ void admin_list(struct session *s, const struct dlp_list *m)
 		}
 	}
 	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, ENOENT);
+}
+
+void admin_waiting(struct session *s, const struct dlp_list *m)
+{
+	struct daemon *d = s->daemon;
+	struct dlp_waiting_reply reply = {.cursor = m->cursor};
+	struct core_op_view op;
+	uint32_t cursor = (uint32_t)m->cursor;
+	const struct file *file;
+	bool found = false;
+
+	while (m->cursor <= UINT32_MAX && !found && core_list_waiting(d->core, &cursor, &op, &reply.lease))
+		found = s->role == DLP_ROLE_ADMIN || op.in.uid == s->uid;
+	if (!found) {
+		reply.lease = 0;
+		session_reply(s, &m->head, &reply.head, sizeof(reply), -1, ENOENT);
+		return;
+	}
+	reply.cursor = cursor;
+	reply.dev = op.in.dev;
+	reply.ino = op.in.ino;
+	reply.start = op.in.start;
+	reply.end = op.in.end;
+	reply.waited_ns = now_ns() - op.since_ns;
+	reply.cause = op.in.cause;
+	reply.pid = op.in.tgid;
+	reply.tid = op.in.tid;
+	reply.uid = op.in.uid;
+	copy(reply.comm, sizeof(reply.comm), op.in.comm);
+	file = file_lookup(d, op.in.dev, op.in.ino);
+	if (file && file->pool)
+		copy(reply.pool, sizeof(reply.pool), file->pool->config->name);
+	if (file)
+		file_path(file, reply.path);
+	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, 0);
 }
 
 void admin_status(struct session *s, const struct dlp_head *m)

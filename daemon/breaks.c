@@ -43,6 +43,7 @@ struct op_note {
 	int *refused; /* break_range() wants to know of a verdict that comes at once */
 	uint64_t since_ns;
 	uint64_t dev, ino; /* for the log */
+	uint64_t leases;   /* that were in its way */
 	TAILQ_ENTRY(op_note) entry;
 	UT_hash_handle hh;
 };
@@ -121,6 +122,17 @@ static void log_verdict(struct daemon *d, const struct core_effect *e, const str
 		  e->comm, e->error ? "refused: the end of a lease could not be proven" : "goes on", waited);
 }
 
+/* A break has ended: one that had a lease in its way, or was refused at once since a lease there does not end. */
+static void report_verdict(struct daemon *d, const struct core_effect *e, const struct op_note *note)
+{
+	enum dlp_happening kind = e->error	? DLP_HAPPENED_BREAKER_REFUSED
+				  : e->finished ? DLP_HAPPENED_BREAKER_GONE
+						: DLP_HAPPENED_WENT_ON;
+
+	if (note->leases || e->error)
+		report_effect(d, kind, e, NULL, now_ns() - note->since_ns);
+}
+
 static void verdict(struct daemon *d, const struct core_effect *e)
 {
 	struct op_note *note = note_find(d, e->op_cookie);
@@ -129,6 +141,7 @@ static void verdict(struct daemon *d, const struct core_effect *e)
 
 	if (!note)
 		return;
+	report_verdict(d, e, note);
 	if (note->kind == NOTE_THREAD) {
 		log_verdict(d, e, note);
 		if (note->open)
@@ -185,6 +198,11 @@ static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
 			  file_path(file, path), (unsigned long long)e->start, (unsigned long long)e->end, s->pid,
 			  s->comm, opcode == DLP_EV_BREAK ? "is being broken" : "is being taken away",
 			  dlp_cause_text(e->cause), e->tgid, e->comm, e->uid);
+	report_effect(d,
+		      opcode == DLP_EV_BREAK	? DLP_HAPPENED_BREAKING
+		      : opcode == DLP_EV_REVOKE ? DLP_HAPPENED_REVOKING
+						: DLP_HAPPENED_DROPPING,
+		      e, s, event.left_ns);
 	rc = session_event(s, &event.head, sizeof(event));
 	/* Its own operation ends this part; with no MR on it there is nothing to wait for, and the thread that would
 	 * answer may be the one that waits. */
@@ -341,7 +359,10 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		note->ino = a->ino;
 		in.cookie = note->cookie;
 		rc = core_attempt(d->core, now_ns(), &in, &note->op, &leases);
+		note->leases = leases;
 	}
+	if (leases)
+		report_waiting(d, &in);
 	if (rc < 0) {
 		log_error("%s by pid %d %s: %s", dlp_cause_text(a->cause), a->tgid,
 			  a->answered ? "cannot be held off from grants" : "refused", strerror(-rc));
@@ -401,6 +422,9 @@ int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, ui
 	in.cookie = note->cookie;
 	note->refused = &refused;
 	rc = core_attempt(d->core, now_ns(), &in, &note->op, leases);
+	note->leases = *leases;
+	if (*leases)
+		report_waiting(d, &in);
 	if (rc < 0)
 		note_free(d, note);
 	else if (*leases)

@@ -12,6 +12,7 @@
  *   mrs.c       which MRs depend on a session's leases
  *   users.c     what one user's programs may take of what all share
  *   admin.c     requests of administrators and viewers
+ *   reports.c   what happened: counted, and told to administrators who watch
  *
  * The loop never waits: not for a client, a file system or a name service (worker.h has what can block).
  * Every function here is called from the loop's thread.
@@ -40,6 +41,7 @@ struct session;
 struct file;
 struct op_note;
 TAILQ_HEAD(op_list, op_note);
+LIST_HEAD(watcher_list, session);
 struct grant;
 struct user;
 
@@ -58,8 +60,22 @@ struct pool {
 	uint64_t dev;
 	bool watched; /* by the guard */
 	uint64_t leases, counted_ns; /* admin.c: how many, and when that was counted */
+	uint64_t ready_ns;	     /* since when it is, 0: it is not */
+	uint64_t waiting, longest_wait_ns, waiting_ns; /* reports.c: breakers, and when that was counted */
+	unsigned counted;	     /* its place in daemon.counters; 0: not looked for yet */
 	char fstype[DLP_NAME_SIZE];
 	char reason[256]; /* why absent or refused */
+};
+
+#define COUNTERS_POOLS 64
+
+/* What was counted since the first daemon that kept it: plain numbers. */
+struct counters {
+	struct dlp_daemon_counters daemon;
+	struct {
+		char name[DLP_NAME_SIZE]; /* "": free */
+		struct dlp_pool_counters counters;
+	} pools[COUNTERS_POOLS]; /* the first: what belongs to no pool, or found no place */
 };
 
 struct daemon {
@@ -104,6 +120,8 @@ struct daemon {
 	uint64_t complaints_since_ns;
 
 	uint64_t started_ns;
+	struct counters counters;
+	struct watcher_list watchers;
 };
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
@@ -164,6 +182,7 @@ void files_free(struct daemon *d);
 bool files_on(const struct daemon *d, uint64_t dev); /* is one of them on this device? */
 /* Its path now, into buffer of DLP_MAX_PATH; "?" if it cannot be told. Does not touch the file system. */
 const char *file_path(const struct file *file, char *buffer);
+const char *fd_path(int fd, char *buffer);
 
 /* --- sessions.c --------------------------------------------------------------------------------------- */
 
@@ -200,6 +219,9 @@ struct session {
 	unsigned retries;      /* of destroying MRs */
 	unsigned memory_looks; /* of a dead one */
 	uint64_t maps_job; /* worker job: does it still map anything? 0: none */
+	bool watching; /* in daemon.watchers */
+	uint64_t watch_lost; /* happenings it was not told of, since it did not read */
+	LIST_ENTRY(session) watch_entry;
 	struct daemon *daemon;
 	UT_hash_handle hh;
 };
@@ -281,5 +303,36 @@ void admin_status(struct session *s, const struct dlp_head *m);
 void admin_break(struct session *s, const struct dlp_break *m, int fd); /* fd stays the caller's */
 void admin_lease_revoke(struct session *s, const struct dlp_lease_revoke *m);
 void admin_query(struct session *s, const struct dlp_range *m);
+void admin_waiting(struct session *s, const struct dlp_list *m);
+uint64_t admin_leases_of(const struct session *s, struct pool *pool); /* how many there are in it */
+
+/* --- reports.c ---------------------------------------------------------------------------------------- */
+
+/* What is not known, or makes no sense, is 0. */
+struct happening {
+	enum dlp_happening kind;
+	uint32_t detail, cause;	      /* as in struct dlp_ev_watch, as all numbers are */
+	const struct session *holder;
+	const struct file *file;
+	const struct pool *pool; /* where there is no file; or the file's */
+	const char *path;	 /* where there is no file */
+	uint64_t dev, ino, start, end, offset, duration_ns;
+	int32_t breaker_pid, breaker_tid;
+	uint32_t breaker_uid;
+	const char *breaker_comm;
+};
+
+/* Never waits: who watches and does not read is told later how much it has missed. */
+void happened(struct daemon *d, const struct happening *h);
+void report_effect(struct daemon *d, enum dlp_happening kind, const struct core_effect *e,
+		   const struct session *holder, uint64_t duration_ns);
+void report_waiting(struct daemon *d, const struct core_op_in *in); /* a breaker has to */
+/* Counted, where nothing is to be told. */
+struct dlp_pool_counters *pool_counters(struct daemon *d, struct pool *pool); /* NULL: of no pool */
+
+void report_stats(struct session *s, const struct dlp_head *m);
+void report_pool_stats(struct session *s, const struct dlp_pool *m);
+void report_watch(struct session *s, const struct dlp_head *m);
+void report_unwatch(struct session *s); /* it is going */
 
 #endif

@@ -98,15 +98,20 @@ bool files_on(const struct daemon *d, uint64_t dev)
 	return false;
 }
 
-const char *file_path(const struct file *file, char *buffer)
+const char *fd_path(int fd, char *buffer)
 {
 	char link[32];
 	ssize_t n;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", file->opath_fd);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, buffer, DLP_MAX_PATH - 1);
 	if (n < 0)
 		return "?";
 	buffer[n] = 0;
 	return buffer;
+}
+
+const char *file_path(const struct file *file, char *buffer)
+{
+	return fd_path(file->opath_fd, buffer);
 }

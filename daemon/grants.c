@@ -44,6 +44,7 @@ struct grant {
 	struct event *timer;
 	unsigned tries;
 	bool busy; /* its callback is on the stack, and frees it */
+	uint64_t since_ns;
 };
 
 static void grant_free(struct grant *g)
@@ -66,6 +67,47 @@ static void refuse(struct session *s, const struct dlp_head *request, uint32_t r
 	struct dlp_grant_reply reply = {.reason = reason, .offset = offset};
 
 	session_reply(s, request, &reply.head, sizeof(reply), -1, dlp_reason_errno(reason));
+}
+
+/* Of any descriptor a client may send: fstat(2) waits for a FUSE server or the like, this does not. */
+static uint64_t device_of(int fd)
+{
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) < 0)
+		return 0;
+	return makedev(stx.stx_dev_major, stx.stx_dev_minor);
+}
+
+static void report(const struct grant *g, uint32_t reason, uint64_t offset)
+{
+	struct daemon *d = g->daemon;
+
+	happened(d, &(struct happening){.kind = reason ? DLP_HAPPENED_REFUSED : DLP_HAPPENED_GRANTED,
+					.detail = reason,
+					.holder = g->session,
+					.file = file_lookup(d, g->dev, g->ino),
+					.dev = g->dev,
+					.ino = g->ino,
+					.start = g->start,
+					.end = g->end,
+					.offset = offset,
+					.duration_ns = now_ns() - g->since_ns});
+}
+
+/* One that did not even begin. */
+static void report_unbegun(struct session *s, const struct dlp_grant *m, int fd, uint32_t reason)
+{
+	struct daemon *d = s->daemon;
+	char path[DLP_MAX_PATH];
+
+	happened(d, &(struct happening){.kind = DLP_HAPPENED_REFUSED,
+					.detail = reason,
+					.holder = s,
+					.pool = pool_by_dev(d, device_of(fd)),
+					.path = LIST_EMPTY(&d->watchers) ? NULL : fd_path(fd, path),
+					.start = m->start,
+					.end = m->end});
 }
 
 static uint32_t reason_of(int error, bool two_file)
@@ -317,6 +359,7 @@ static void looked(void *arg, const struct worker_result *result)
 	rc = core_grant_end(d->core, now_ns(), g->ticket, !reason, &epoch);
 	if (!reason && rc < 0)
 		reason = reason_of(rc, false);
+	report(g, reason, result->refusal.offset);
 	if (reason)
 		refuse(s, &g->request, reason, result->refusal.offset);
 	else
@@ -348,6 +391,7 @@ void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket)
 
 	if (!g || g->ticket != ticket)
 		return;
+	report(g, DLP_REASON_BREAKING, 0);
 	refuse(s, &g->request, DLP_REASON_BREAKING, 0);
 	detach_session(g);
 	grant_free(g);
@@ -388,6 +432,7 @@ static struct grant *grant_new(struct session *s, const struct dlp_grant *m, int
 	}
 	g->daemon = s->daemon;
 	g->session = s;
+	g->since_ns = now_ns();
 	g->request = m->head;
 	g->user = s->user;
 	g->dev = st->st_dev;
@@ -424,16 +469,6 @@ static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 		return DLP_REASON_BARRIER;
 	}
 	return 0;
-}
-
-/* Of any descriptor a client may send: fstat(2) waits for a FUSE server or the like, this does not. */
-static uint64_t device_of(int fd)
-{
-	struct statx stx;
-
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) < 0)
-		return 0;
-	return makedev(stx.stx_dev_major, stx.stx_dev_minor);
 }
 
 /* Which pool, who: what can be told without waiting. *file is made when there is none. */
@@ -490,6 +525,7 @@ void grant_request(struct session *s, const struct dlp_grant *m, int fd)
 		s->grant = g;
 		session_pause(s);
 	} else {
+		report_unbegun(s, m, fd, reason);
 		refuse(s, &m->head, reason, 0);
 		if (g)
 			grant_free(g);

@@ -24,11 +24,18 @@
 static void settle_end(struct session *s);
 static void kill_it(struct session *s);
 
+static void fence_step(const struct session *s, enum dlp_fence_step step)
+{
+	happened(s->daemon, &(struct happening){.kind = DLP_HAPPENED_FENCING, .detail = step, .holder = s});
+}
+
 /* Nothing of it is left: its leases end, and it is forgotten. */
 static void end(struct session *s)
 {
 	struct daemon *d = s->daemon;
 
+	if (core_session_holds(d->core, s->id))
+		happened(d, &(struct happening){.kind = DLP_HAPPENED_ENDED, .holder = s});
 	core_session_gone(d->core, now_ns(), s->id);
 	session_free(s);
 	run_effects(d);
@@ -177,6 +184,8 @@ static void maps_known(void *arg, const struct worker_result *result)
 			    "it will be killed if they are broken and it is still there",
 			    s->pid, s->comm);
 	} else if (s->state == SESSION_FENCING || s->state == SESSION_DETACHED) {
+		if (s->state == SESSION_FENCING)
+			fence_step(s, DLP_FENCE_LET_GO);
 		settle_end(s);
 	}
 }
@@ -236,6 +245,7 @@ void holder_hung_up(struct session *s)
 static void kill_it(struct session *s)
 {
 	s->killed = true;
+	fence_step(s, DLP_FENCE_KILLED);
 	log_about(LOG_WARNING,
 		  &(struct log_subject){.pid = s->pid, .session = s->id, .cause = "no answer to a revocation"},
 		  "pid %d (%s) did not give up its lease in time: destroying its MRs and killing it", s->pid, s->comm);
@@ -255,6 +265,7 @@ void holder_fence(struct session *s)
 	if (s->state == SESSION_DEAD || s->state == SESSION_FENCING)
 		return;
 	s->state = SESSION_FENCING;
+	fence_step(s, DLP_FENCE_BEGUN);
 	if (s->retry_timer)
 		event_del(s->retry_timer); /* of the hang-up: the fence has its own pace */
 	session_drain_reports(s);

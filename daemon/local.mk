@@ -24,6 +24,7 @@ daxleased_SOURCES = \
 	daemon/notify.c \
 	daemon/notify.h \
 	daemon/pools.c \
+	daemon/reports.c \
 	daemon/sessions.c \
 	daemon/store.c \
 	daemon/store.h \

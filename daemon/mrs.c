@@ -243,8 +243,10 @@ static void destroyed(void *arg, const struct worker_result *result)
 	void (*done)(struct session *s) = job->done;
 
 	for (unsigned i = 0; s && i < job->items; i++) {
-		if (!result->error && !(result->failed & (1ull << i)))
-			mr_del(s, job->context, job->ids[i]);
+		if (result->error || (result->failed & (1ull << i)))
+			continue;
+		mr_del(s, job->context, job->ids[i]);
+		job->daemon->counters.daemon.mrs_destroyed++;
 	}
 	if (s && result->error && s->retries == 0)
 		log_error("pid %d (%s): its MRs could not be destroyed: %s", s->pid, s->comm,

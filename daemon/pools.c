@@ -136,6 +136,12 @@ static bool look_at_all(struct daemon *d)
 		if (pool->state == before && pool->dev == dev)
 			continue;
 		changed = true;
+		pool->ready_ns = pool->state == DLP_POOL_READY ? now_ns() : 0;
+		happened(d, &(struct happening){.kind = DLP_HAPPENED_POOL,
+						.detail = pool->state,
+						.pool = pool,
+						.dev = pool->dev,
+						.path = pool->config->path});
 		log_about(pool->state == DLP_POOL_REFUSED ? LOG_ERR : LOG_NOTICE,
 			  &(struct log_subject){.pool = pool->config->name, .path = pool->config->path},
 			  "pool %s (%s): %s%s%s%s", pool->config->name, pool->config->path,

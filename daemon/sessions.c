@@ -125,6 +125,7 @@ void session_free(struct session *s)
 
 	grant_abandon(s);
 	mr_forget_all(s);
+	report_unwatch(s);
 	session_close_channels(s);
 	end_event(&s->pid_event);
 	if (s->pidfd >= 0)
@@ -395,6 +396,17 @@ static void hello(struct session *s, const struct dlp_hello *m)
 
 /* --- receiving ---------------------------------------------------------------------------------------- */
 
+static void range_happened(const struct session *s, enum dlp_happening kind, const struct dlp_range *m)
+{
+	happened(s->daemon, &(struct happening){.kind = kind,
+						.holder = s,
+						.file = file_lookup(s->daemon, m->dev, m->ino),
+						.dev = m->dev,
+						.ino = m->ino,
+						.start = m->start,
+						.end = m->end});
+}
+
 static void release(struct session *s, const struct dlp_range *m)
 {
 	int rc = -EUSERS;
@@ -404,6 +416,8 @@ static void release(struct session *s, const struct dlp_range *m)
 	/* Not released: it stays as a lease that nobody uses, and is broken like any other. */
 	if (rc < 0 && may_complain(s->daemon))
 		log_error("pid %d (%s): release not recorded: %s", s->pid, s->comm, strerror(-rc));
+	if (rc == 0)
+		range_happened(s, DLP_HAPPENED_RELEASED, m);
 	run_effects(s->daemon);
 }
 
@@ -462,6 +476,18 @@ static void dispatch_call(struct session *s, const union dlp_buffer *m, int fd)
 		break;
 	case DLP_LEASE_REVOKE:
 		admin_lease_revoke(s, (const struct dlp_lease_revoke *)m);
+		break;
+	case DLP_STATS:
+		report_stats(s, &m->head);
+		break;
+	case DLP_POOL_STATS:
+		report_pool_stats(s, (const struct dlp_pool *)m);
+		break;
+	case DLP_WAITING:
+		admin_waiting(s, (const struct dlp_list *)m);
+		break;
+	case DLP_WATCH:
+		report_watch(s, &m->head);
 		break;
 	}
 	closer_close(fd, s->uid);
@@ -566,6 +592,8 @@ static void revoked(struct session *s, const struct dlp_range *m)
 			log_warning("pid %d (%s): could not take everything away: %s", s->pid, s->comm,
 				    strerror(m->head.error ? m->head.error : -rc));
 		core_session_failed(d->core, now_ns(), s->id);
+	} else {
+		range_happened(s, DLP_HAPPENED_REVOKED, m);
 	}
 	run_effects(d);
 }

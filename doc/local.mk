@@ -16,7 +16,8 @@ dist_doc_DATA += \
 	doc/daxleased.conf \
 	doc/dependencies.md \
 	doc/design.md \
-	doc/facts.md
+	doc/facts.md \
+	doc/monitoring.md
 
 
 # The sample is a working configuration without pools; an administrator's own is never overwritten or removed.

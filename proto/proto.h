@@ -75,5 +75,15 @@ const char *dlp_label_text(uint32_t label);
 const char *dlp_lease_state_text(uint32_t state);
 const char *dlp_pool_type_text(uint32_t type);
 const char *dlp_pool_state_text(uint32_t state);
+const char *dlp_happening_text(uint32_t kind);
+const char *dlp_fence_step_text(uint32_t step);
+const char *dlp_outcome_text(uint32_t outcome);
+const char *dlp_guard_state_text(uint32_t state);
+/* One word each, for labels of statistics: no spaces. */
+const char *dlp_reason_word(uint32_t reason);
+const char *dlp_cause_word(uint32_t cause);
+
+/* The upper bound of a bucket of struct dlp_histogram, itself included; of the last: UINT64_MAX. */
+uint64_t dlp_bucket_ns(unsigned bucket);
 
 #endif

@@ -25,7 +25,7 @@
 
 #define DLP_MAGIC 0x6c786164u /* "daxl" */
 #define DLP_MAJOR 1
-#define DLP_MINOR 0
+#define DLP_MINOR 1 /* since 1: from DLP_STATS on */
 
 #define DLP_REPLY 0x8000u     /* set in the opcode of a reply */
 #define DLP_MAX_SIZE 8192u    /* no message is larger, header included */
@@ -49,6 +49,10 @@ enum dlp_opcode {
 	DLP_STATUS = 17,  /* request: counters                               -> dlp_status_reply */
 	DLP_BREAK = 18,	  /* request + O_PATH descriptor: break a range      -> dlp_break_reply, later DLP_EV_DONE */
 	DLP_LEASE_REVOKE = 19, /* request: revoke one lease now              -> dlp_break_reply, later DLP_EV_DONE */
+	DLP_STATS = 24,	     /* request: what all pools have in common       -> dlp_stats_reply */
+	DLP_POOL_STATS = 25, /* request: one pool's counters                 -> dlp_pool_stats_reply */
+	DLP_WAITING = 26,    /* request: one waiting breaker after a cursor  -> dlp_waiting_reply */
+	DLP_WATCH = 27,	     /* request: DLP_EV_WATCH from now on            -> dlp_watch_reply */
 
 	/* events channel */
 	DLP_EV_BREAK = 32,  /* to holder: notice, time is running (C14) */
@@ -56,6 +60,7 @@ enum dlp_opcode {
 	DLP_EV_DROP = 34,   /* to holder: its own operation ends this part: destroy MRs, keep the mapping; answer (C12) */
 	DLP_EV_DONE = 35,   /* to administrator: the break he asked for has ended */
 	DLP_EV_POOLS = 36,  /* to everybody: the list of pools changed, ask again */
+	DLP_EV_WATCH = 40,  /* to administrator who watches: something has happened */
 	DLP_REVOKED = 37,   /* holder to daemon, one-way: nothing of ours reaches this range any more */
 };
 
@@ -346,6 +351,149 @@ struct dlp_ev_pools {
 	struct dlp_head head;
 	uint32_t pools;
 	uint32_t pad;
+};
+
+/* --- who waits, what happens ------------------------------------------------------------------------- */
+
+/* ENOENT in head.error: no more. Whoever is not an administrator sees his own processes only. */
+struct dlp_waiting_reply {
+	struct dlp_head head;
+	uint64_t cursor; /* for the next request (struct dlp_list) */
+	uint64_t lease;	 /* one that it waits for; when that is gone, the next */
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t start; /* what it may change; end UINT64_MAX: everything behind start */
+	uint64_t end;
+	uint64_t waited_ns;
+	uint32_t cause; /* enum dlp_cause */
+	int32_t pid;	/* 0: not known from here; of an administrator's break: of his tool */
+	int32_t tid;	/* 0: an administrator's break, no thread waits in the kernel; -1: not known */
+	uint32_t uid;
+	char comm[16];
+	char pool[DLP_NAME_SIZE];
+	char path[DLP_MAX_PATH];
+};
+
+enum dlp_happening {
+	DLP_HAPPENED_GRANTED = 1,
+	DLP_HAPPENED_REFUSED,	      /* a lease: reason, offset */
+	DLP_HAPPENED_RELEASED,	      /* the holder gave it back */
+	DLP_HAPPENED_BREAKING,	      /* the holder was told: cause, breaker, left_ns */
+	DLP_HAPPENED_REVOKING,	      /* the holder was told to take it away now */
+	DLP_HAPPENED_DROPPING,	      /* the holder was told that an operation of its own ends the range */
+	DLP_HAPPENED_REVOKED,	      /* the holder has answered: it is taken away */
+	DLP_HAPPENED_FENCING,	      /* a step of the fence: step */
+	DLP_HAPPENED_ENDED,	      /* nothing is left of the holder: all its leases have ended */
+	DLP_HAPPENED_WAITING,	      /* a breaker has to wait */
+	DLP_HAPPENED_WENT_ON,	      /* a breaker that waited left_ns */
+	DLP_HAPPENED_BREAKER_REFUSED, /* the end of a lease in its way cannot be proven */
+	DLP_HAPPENED_BREAKER_GONE,    /* killed while it waited */
+	DLP_HAPPENED_POOL,	      /* came, went, was refused: state */
+	DLP_HAPPENINGS
+};
+
+struct dlp_watch_reply {
+	struct dlp_head head;
+};
+
+/* Fields that a happening does not have are 0. */
+struct dlp_ev_watch {
+	struct dlp_head head;
+	uint64_t time_ns; /* CLOCK_REALTIME */
+	uint64_t lost;	  /* that many before this one found no room: the watcher did not read */
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t start;
+	uint64_t end;
+	uint64_t offset;      /* REFUSED: the first offending one, where the reason has one */
+	uint64_t duration_ns; /* GRANTED, REFUSED: it took; WENT_ON and the like: waited; BREAKING, REVOKING: left */
+	uint32_t kind;	      /* enum dlp_happening */
+	uint32_t detail;      /* REFUSED: enum dlp_reason; FENCING: enum dlp_fence_step; POOL: enum dlp_pool_state */
+	uint32_t cause;	      /* enum dlp_cause */
+	int32_t pid;	      /* holder */
+	uint32_t uid;
+	int32_t breaker_pid;
+	int32_t breaker_tid;
+	uint32_t breaker_uid;
+	char comm[16];
+	char breaker_comm[16];
+	char pool[DLP_NAME_SIZE];
+	char path[DLP_MAX_PATH];
+};
+
+/* --- statistics -------------------------------------------------------------------------------------- */
+
+/* Fixed room for enums that grow. Counters only grow, and are plain numbers, so that they can be kept as they are. */
+#define DLP_STATS_CAUSES 32u  /* by enum dlp_cause */
+#define DLP_STATS_REASONS 32u /* by enum dlp_reason */
+#define DLP_STATS_STEPS 8u    /* by enum dlp_fence_step */
+#define DLP_STATS_BUCKETS 20u /* of dlp_bucket_ns(); the last: all that took longer */
+
+enum dlp_outcome {
+	DLP_OUTCOME_WENT_ON, /* every lease in its way has ended */
+	DLP_OUTCOME_REFUSED, /* the end of one could not be proven */
+	DLP_OUTCOME_GONE,    /* killed while it waited */
+	DLP_OUTCOMES
+};
+
+enum dlp_fence_step {
+	DLP_FENCE_BEGUN = 1, /* a holder did not answer in time */
+	DLP_FENCE_LET_GO,    /* it had let go of everything after all: nothing was done to it */
+	DLP_FENCE_MRS,	     /* its MRs were destroyed from outside */
+	DLP_FENCE_UNMAPPED,  /* its mappings were replaced from outside: it lives */
+	DLP_FENCE_KILLED,    /* SIGKILL was sent */
+	DLP_FENCE_STEPS
+};
+
+struct dlp_histogram {
+	uint64_t buckets[DLP_STATS_BUCKETS]; /* each without those below it */
+	uint64_t sum_ns;
+};
+
+struct dlp_pool_counters {
+	uint64_t granted;
+	uint64_t refused[DLP_STATS_REASONS];
+	uint64_t breaks[DLP_STATS_CAUSES][DLP_OUTCOMES]; /* with a lease in the way, when they ended */
+	uint64_t told;	  /* notices to holders */
+	uint64_t revoked; /* holders told to take a range away */
+	uint64_t dropped; /* holders told that their own operation ends a range */
+	struct dlp_histogram grant_time; /* of those granted */
+	struct dlp_histogram wait_time;	 /* of those breaks */
+};
+
+struct dlp_daemon_counters {
+	uint64_t restarts; /* daemons that took these counters over from the one before */
+	uint64_t fences[DLP_STATS_STEPS];
+	uint64_t mrs_destroyed; /* by the daemon */
+};
+
+enum dlp_guard_state {
+	DLP_GUARD_NONE = 1, /* this kernel has none, or the daemon may not use it: only advisory leases */
+	DLP_GUARD_ON,
+	DLP_GUARD_PAUSED, /* descriptors are short: breakers wait in the kernel, unseen, but they wait */
+};
+
+struct dlp_stats_reply {
+	struct dlp_head head;
+	uint64_t uptime_ns;
+	uint32_t pools;
+	uint32_t sessions;
+	uint32_t guard;		    /* enum dlp_guard_state */
+	uint32_t guard_descriptors; /* events held open */
+	/* of the guard, since the daemon's start */
+	uint64_t events, stopped, harmless, killed, lost, errors;
+	struct dlp_daemon_counters counters;
+};
+
+struct dlp_pool_stats_reply {
+	struct dlp_head head;
+	uint32_t pools;
+	uint32_t state; /* enum dlp_pool_state */
+	uint64_t leases, waiting; /* now */
+	uint64_t longest_wait_ns; /* of those waiting now */
+	uint64_t ready_ns; /* CLOCK_REALTIME: since when it is ready, and so guarded; 0: it is not */
+	struct dlp_pool_counters counters;
+	char name[DLP_NAME_SIZE]; /* "": what belongs to no pool, index = pools */
 };
 
 #endif

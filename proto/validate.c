@@ -26,6 +26,11 @@ static const struct dlp_rule rules[] = {
 	{ DLP_BREAK,           DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_break),        1, 1, ADMIN,  false, "BREAK" },
 	{ DLP_LEASE_REVOKE,    DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_lease_revoke), 0, 0, ADMIN,  false, "LEASE_REVOKE" },
 
+	{ DLP_STATS,           DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_head),         0, 0, ANY,    false, "STATS" },
+	{ DLP_POOL_STATS,      DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_pool),         0, 0, ANY,    false, "POOL_STATS" },
+	{ DLP_WAITING,         DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_list),         0, 0, ANY,    false, "WAITING" },
+	{ DLP_WATCH,           DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_head),         0, 0, ADMIN,  false, "WATCH" },
+
 	{ DLP_REVOKED,         DLP_TO_DAEMON_EVENTS, sizeof(struct dlp_range),        0, 0, HOLDER, true,  "REVOKED" },
 
 	{ DLP_HELLO | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_hello_reply),  0, 1, 0, false, "HELLO reply" },
@@ -37,11 +42,17 @@ static const struct dlp_rule rules[] = {
 	{ DLP_BREAK | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_break_reply),  0, 0, 0, false, "BREAK reply" },
 	{ DLP_LEASE_REVOKE | DLP_REPLY, DLP_TO_CLIENT_CALLS, sizeof(struct dlp_break_reply),  0, 0, 0, false, "LEASE_REVOKE reply" },
 
+	{ DLP_STATS | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_stats_reply),  0, 0, 0, false, "STATS reply" },
+	{ DLP_POOL_STATS | DLP_REPLY,   DLP_TO_CLIENT_CALLS, sizeof(struct dlp_pool_stats_reply), 0, 0, 0, false, "POOL_STATS reply" },
+	{ DLP_WAITING | DLP_REPLY,      DLP_TO_CLIENT_CALLS, sizeof(struct dlp_waiting_reply), 0, 0, 0, false, "WAITING reply" },
+	{ DLP_WATCH | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_watch_reply),  0, 0, 0, false, "WATCH reply" },
+
 	{ DLP_EV_BREAK,        DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_break),     0, 0, 0,      true,  "EV_BREAK" },
 	{ DLP_EV_REVOKE,       DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_break),     0, 0, 0,      true,  "EV_REVOKE" },
 	{ DLP_EV_DROP,         DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_break),     0, 0, 0,      true,  "EV_DROP" },
 	{ DLP_EV_DONE,         DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_done),      0, 0, 0,      true,  "EV_DONE" },
 	{ DLP_EV_POOLS,        DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_pools),     0, 0, 0,      true,  "EV_POOLS" },
+	{ DLP_EV_WATCH,        DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_watch),     0, 0, 0,      true,  "EV_WATCH" },
 };
 /* clang-format on */
 
@@ -145,6 +156,7 @@ static int check_body(uint16_t opcode, const void *packet)
 	case DLP_HELLO:
 		return check_hello(packet);
 	case DLP_POOL:
+	case DLP_POOL_STATS:
 		return check_pool(packet);
 	case DLP_GRANT:
 		return check_grant(packet);
@@ -172,6 +184,9 @@ static int check_strings(uint16_t opcode, const void *packet)
 		struct dlp_list_reply list;
 		struct dlp_status_reply status;
 		struct dlp_ev_break broken;
+		struct dlp_waiting_reply waiting;
+		struct dlp_pool_stats_reply stats;
+		struct dlp_ev_watch watch;
 	} m;
 
 #define ENDS(field) (memchr((field), 0, sizeof(field)) != NULL)
@@ -187,6 +202,17 @@ static int check_strings(uint16_t opcode, const void *packet)
 	case DLP_STATUS | DLP_REPLY:
 		memcpy(&m.status, packet, sizeof(m.status));
 		return ENDS(m.status.version) && ENDS(m.status.kernel) ? 0 : -EBADMSG;
+	case DLP_WAITING | DLP_REPLY:
+		memcpy(&m.waiting, packet, sizeof(m.waiting));
+		return ENDS(m.waiting.comm) && ENDS(m.waiting.pool) && ENDS(m.waiting.path) ? 0 : -EBADMSG;
+	case DLP_POOL_STATS | DLP_REPLY:
+		memcpy(&m.stats, packet, sizeof(m.stats));
+		return ENDS(m.stats.name) ? 0 : -EBADMSG;
+	case DLP_EV_WATCH:
+		memcpy(&m.watch, packet, sizeof(m.watch));
+		return ENDS(m.watch.comm) && ENDS(m.watch.breaker_comm) && ENDS(m.watch.pool) && ENDS(m.watch.path)
+			       ? 0
+			       : -EBADMSG;
 	case DLP_EV_BREAK:
 	case DLP_EV_REVOKE:
 	case DLP_EV_DROP:

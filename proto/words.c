@@ -76,6 +76,84 @@ static const char *const pool_states[] = {
 	[DLP_POOL_REFUSED] = "refused",
 };
 
+static const char *const happenings[DLP_HAPPENINGS] = {
+	[DLP_HAPPENED_GRANTED] = "granted",
+	[DLP_HAPPENED_REFUSED] = "refused",
+	[DLP_HAPPENED_RELEASED] = "released",
+	[DLP_HAPPENED_BREAKING] = "breaking",
+	[DLP_HAPPENED_REVOKING] = "revoking",
+	[DLP_HAPPENED_DROPPING] = "dropping",
+	[DLP_HAPPENED_REVOKED] = "revoked",
+	[DLP_HAPPENED_FENCING] = "fencing",
+	[DLP_HAPPENED_ENDED] = "ended",
+	[DLP_HAPPENED_WAITING] = "waiting",
+	[DLP_HAPPENED_WENT_ON] = "went-on",
+	[DLP_HAPPENED_BREAKER_REFUSED] = "breaker-refused",
+	[DLP_HAPPENED_BREAKER_GONE] = "breaker-gone",
+	[DLP_HAPPENED_POOL] = "pool",
+};
+
+static const char *const fence_steps[DLP_FENCE_STEPS] = {
+	[DLP_FENCE_BEGUN] = "begun",
+	[DLP_FENCE_LET_GO] = "let-go",
+	[DLP_FENCE_MRS] = "mrs-destroyed",
+	[DLP_FENCE_UNMAPPED] = "unmapped",
+	[DLP_FENCE_KILLED] = "killed",
+};
+
+static const char *const outcomes[DLP_OUTCOMES] = {
+	[DLP_OUTCOME_WENT_ON] = "went-on",
+	[DLP_OUTCOME_REFUSED] = "refused",
+	[DLP_OUTCOME_GONE] = "gone",
+};
+
+static const char *const guard_states[] = {
+	[DLP_GUARD_NONE] = "none",
+	[DLP_GUARD_ON] = "on",
+	[DLP_GUARD_PAUSED] = "paused",
+};
+
+static const char *const reason_words[DLP_REASON_COUNT] = {
+	[DLP_REASON_NONE] = "none",
+	[DLP_REASON_NOT_IN_POOL] = "not-in-pool",
+	[DLP_REASON_POOL_ABSENT] = "pool-absent",
+	[DLP_REASON_NOT_REGULAR] = "not-regular",
+	[DLP_REASON_NOT_OWNER] = "not-owner",
+	[DLP_REASON_READ_ONLY] = "read-only",
+	[DLP_REASON_HOLE] = "hole",
+	[DLP_REASON_UNWRITTEN] = "unwritten",
+	[DLP_REASON_BEYOND_EOF] = "beyond-eof",
+	[DLP_REASON_INLINE] = "inline",
+	[DLP_REASON_SHARED] = "shared",
+	[DLP_REASON_NOT_DAX] = "not-dax",
+	[DLP_REASON_BREAKING] = "breaking",
+	[DLP_REASON_TWO_FILE] = "two-file",
+	[DLP_REASON_BARRIER] = "barrier",
+	[DLP_REASON_LIMIT] = "limit",
+	[DLP_REASON_GUARD] = "guard",
+};
+
+static const char *const cause_words[DLP_CAUSE_COUNT] = {
+	[DLP_CAUSE_UNKNOWN] = "unknown",
+	[DLP_CAUSE_WRITE] = "write",
+	[DLP_CAUSE_TRUNCATE] = "truncate",
+	[DLP_CAUSE_OPEN_TRUNC] = "open-trunc",
+	[DLP_CAUSE_PUNCH] = "punch",
+	[DLP_CAUSE_COLLAPSE] = "collapse",
+	[DLP_CAUSE_INSERT] = "insert",
+	[DLP_CAUSE_ZERO] = "zero",
+	[DLP_CAUSE_ALLOCATE] = "allocate",
+	[DLP_CAUSE_UNSHARE] = "unshare",
+	[DLP_CAUSE_MADVISE] = "madvise",
+	[DLP_CAUSE_COPY] = "copy",
+	[DLP_CAUSE_CLONE] = "clone",
+	[DLP_CAUSE_IO_URING] = "io-uring",
+	[DLP_CAUSE_AIO] = "aio",
+	[DLP_CAUSE_ADMIN_BREAK] = "admin-break",
+	[DLP_CAUSE_ADMIN_REVOKE] = "admin-revoke",
+	[DLP_CAUSE_RECHECK] = "recheck",
+};
+
 static const char *word(const char *const *table, size_t count, uint32_t value)
 {
 	return value < count && table[value] ? table[value] : "unknown";
@@ -114,4 +192,46 @@ const char *dlp_pool_type_text(uint32_t type)
 const char *dlp_pool_state_text(uint32_t state)
 {
 	return word(pool_states, COUNT(pool_states), state);
+}
+
+const char *dlp_happening_text(uint32_t kind)
+{
+	return word(happenings, COUNT(happenings), kind);
+}
+
+const char *dlp_fence_step_text(uint32_t step)
+{
+	return word(fence_steps, COUNT(fence_steps), step);
+}
+
+const char *dlp_outcome_text(uint32_t outcome)
+{
+	return word(outcomes, COUNT(outcomes), outcome);
+}
+
+const char *dlp_guard_state_text(uint32_t state)
+{
+	return word(guard_states, COUNT(guard_states), state);
+}
+
+const char *dlp_reason_word(uint32_t reason)
+{
+	return word(reason_words, COUNT(reason_words), reason);
+}
+
+const char *dlp_cause_word(uint32_t cause)
+{
+	return word(cause_words, COUNT(cause_words), cause);
+}
+
+uint64_t dlp_bucket_ns(unsigned bucket)
+{
+	static const uint16_t steps[] = {1, 2, 5}; /* from 100 us: 0.1, 0.2, 0.5, 1, ... up to 100 s */
+	uint64_t ns = 100000;
+
+	if (bucket >= DLP_STATS_BUCKETS - 1)
+		return UINT64_MAX;
+	for (unsigned i = 0; i < bucket / COUNT(steps); i++)
+		ns *= 10;
+	return ns * steps[bucket % COUNT(steps)];
 }

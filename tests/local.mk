@@ -28,6 +28,7 @@ EXTRA_DIST += \
 	tests/host/leases \
 	tests/host/lib.sh \
 	tests/host/pool_check.sh \
+	tests/host/reports \
 	tests/host/requests \
 	tests/host/run \
 	tests/host/shim_threads \
@@ -163,3 +164,8 @@ rdma_pair_SOURCES = tests/guest/rdma_pair.c
 rdma_pair_CFLAGS = -std=gnu17 $(WARNINGS)
 rdma_pair_LDFLAGS =
 rdma_pair_LDADD = $(LIBIBVERBS_LIBS)
+
+# --- administration ---
+check_PROGRAMS += churn
+churn_SOURCES = tests/host/churn.c
+churn_LDADD = libdaxlease.la

@@ -270,6 +270,10 @@ unsigned core_ops_passed(const struct core *core, int32_t tid, struct core_op_vi
 			 unsigned max);
 /* The first operation, waiting or passed, behind *cursor (0: from the start). */
 bool core_list_ops(const struct core *core, uint32_t *cursor, struct core_op_view *view);
+/* The first waiting operation behind slot *cursor (0: from the start), which it advances; *lease: the
+ * number of one lease it waits for. false: none. */
+bool core_list_waiting(const struct core *core, uint32_t *cursor, struct core_op_view *view,
+		       uint64_t *lease);
 bool core_lease_by_number(const struct core *core, uint64_t number, struct core_lease_view *view);
 /* Has the file a lease, pending grant or waiting operation? Has the session a lease, or pending? */
 bool core_file_busy(const struct core *core, uint64_t dev, uint64_t ino);

@@ -185,6 +185,24 @@ bool core_list_fenced(const struct core *core, uint32_t *cursor, uint32_t *sessi
 	return false;
 }
 
+bool core_list_waiting(const struct core *core, uint32_t *cursor, struct core_op_view *view,
+		       uint64_t *lease)
+{
+	if (core->counts.waiting == 0)
+		return false;
+	for (uint64_t index = (uint64_t)*cursor + 1; index < core->ops.top; index++) {
+		const struct core_op *op = op_at(core, (uint32_t)index);
+
+		*cursor = (uint32_t)index;
+		if (op->state != CORE_OP_WAITING)
+			continue;
+		view_op(core, (uint32_t)index, view);
+		*lease = op->blocker ? lease_at(core, op->blocker)->number : 0;
+		return true;
+	}
+	return false;
+}
+
 bool core_lease_by_number(const struct core *core, uint64_t number, struct core_lease_view *view)
 {
 	uint32_t index = lease_find(core, number);

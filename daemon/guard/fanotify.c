@@ -379,6 +379,7 @@ static const struct guard_ops fanotify_ops = {
 	.next = fanotify_next,
 	.answer = fanotify_answer,
 	.exempt = fanotify_exempt,
+	.counts = guard_fanotify_counts,
 };
 
 size_t guard_fanotify_bytes(void)

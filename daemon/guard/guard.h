@@ -15,6 +15,7 @@
 #include "proto/protocol.h"
 
 struct guard;
+struct guard_counts;
 
 /* What a stopped (or, `answered`, already let through) thread is about to do. */
 struct guard_attempt {
@@ -93,6 +94,8 @@ struct guard_ops {
 	 * process that made the guard is exempt from the start: it would wait for itself. Take it
 	 * back when the process is reaped, not later: the number will be somebody else's. */
 	void (*exempt)(struct guard *guard, int32_t pid, bool on);
+
+	void (*counts)(struct guard *guard, struct guard_counts *counts);
 };
 
 /*

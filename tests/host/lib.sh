@@ -67,6 +67,7 @@ write_config() {
 		[pool loose]
 		type = directory
 		path = $scratch/advisory
+		${more_pools-}
 	END
 }
 

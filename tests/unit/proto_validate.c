@@ -55,6 +55,7 @@ static size_t good(uint16_t opcode, union dlp_buffer *b, uint32_t *role, unsigne
 static const uint16_t opcodes[] = {
 	DLP_HELLO, DLP_POOL,   DLP_GRANT, DLP_RELEASE, DLP_MR_ADD,	DLP_MR_DEL,
 	DLP_QUERY, DLP_LIST, DLP_STATUS, DLP_BREAK,  DLP_LEASE_REVOKE, DLP_REVOKED,
+	DLP_STATS, DLP_POOL_STATS, DLP_WAITING, DLP_WATCH,
 };
 #define EACH_OPCODE(i) for (size_t i = 0; i < sizeof(opcodes) / sizeof(opcodes[0]); i++)
 
@@ -159,7 +160,7 @@ static void hello_comes_first_and_once(void **state)
 
 static void roles_are_kept_apart(void **state)
 {
-	static const uint16_t admins_only[] = {DLP_BREAK, DLP_LEASE_REVOKE};
+	static const uint16_t admins_only[] = {DLP_BREAK, DLP_LEASE_REVOKE, DLP_WATCH};
 	static const uint16_t holders_only[] = {DLP_GRANT, DLP_RELEASE, DLP_MR_ADD, DLP_MR_DEL, DLP_QUERY};
 	union dlp_buffer b;
 	uint32_t role;
@@ -294,9 +295,43 @@ static void unknown_flags_and_padding(void **state)
 	size = good(DLP_POOL, &b, &role, &fds);
 	((struct dlp_pool *)&b)->pad = 1;
 	assert_int_equal(dlp_validate(CALLS, role, &b, size, fds), -EBADMSG);
+	size = good(DLP_POOL_STATS, &b, &role, &fds);
+	((struct dlp_pool *)&b)->pad = 1;
+	assert_int_equal(dlp_validate(CALLS, role, &b, size, fds), -EBADMSG);
 	size = good(DLP_RELEASE, &b, &role, &fds);
 	((struct dlp_range *)&b)->epoch = 1;
 	assert_int_equal(dlp_validate(CALLS, role, &b, size, fds), -EBADMSG);
+}
+
+/* A message to a client is right with its string empty, and wrong with it not ended. */
+static void string_must_end(enum dlp_channel channel, uint16_t opcode, size_t offset, size_t size)
+{
+	const struct dlp_rule *rule = dlp_rule(channel, opcode);
+	union dlp_buffer b = {.head = {.opcode = opcode}};
+
+	assert_non_null(rule);
+	b.head.size = rule->size;
+	assert_int_equal(dlp_validate(channel, 0, &b, rule->size, 0), 0);
+	memset(b.bytes + offset, 'x', size);
+	assert_int_equal(dlp_validate(channel, 0, &b, rule->size, 0), -EBADMSG);
+	b.bytes[offset + size - 1] = 0;
+	assert_int_equal(dlp_validate(channel, 0, &b, rule->size, 0), 0);
+}
+
+static void strings_of_reports_end(void **state)
+{
+#define MUST_END(channel, opcode, type, member)                                                                       \
+	string_must_end(channel, opcode, offsetof(struct type, member), sizeof(((struct type *)0)->member))
+	(void)state;
+	MUST_END(DLP_TO_CLIENT_CALLS, DLP_WAITING | DLP_REPLY, dlp_waiting_reply, comm);
+	MUST_END(DLP_TO_CLIENT_CALLS, DLP_WAITING | DLP_REPLY, dlp_waiting_reply, pool);
+	MUST_END(DLP_TO_CLIENT_CALLS, DLP_WAITING | DLP_REPLY, dlp_waiting_reply, path);
+	MUST_END(DLP_TO_CLIENT_CALLS, DLP_POOL_STATS | DLP_REPLY, dlp_pool_stats_reply, name);
+	MUST_END(DLP_TO_CLIENT_EVENTS, DLP_EV_WATCH, dlp_ev_watch, comm);
+	MUST_END(DLP_TO_CLIENT_EVENTS, DLP_EV_WATCH, dlp_ev_watch, breaker_comm);
+	MUST_END(DLP_TO_CLIENT_EVENTS, DLP_EV_WATCH, dlp_ev_watch, pool);
+	MUST_END(DLP_TO_CLIENT_EVENTS, DLP_EV_WATCH, dlp_ev_watch, path);
+#undef MUST_END
 }
 
 static void strings_to_clients_end(void **state)
@@ -425,8 +460,31 @@ static void every_number_has_words(void **state)
 	for (uint32_t i = 0; i < DLP_CAUSE_COUNT; i++)
 		assert_string_not_equal(dlp_cause_text(i), "unknown");
 	assert_string_equal(dlp_cause_text(UINT32_MAX), "unknown");
+	for (uint32_t i = 0; i < DLP_REASON_COUNT; i++)
+		assert_string_not_equal(dlp_reason_word(i), "unknown");
+	for (uint32_t i = DLP_CAUSE_UNKNOWN + 1; i < DLP_CAUSE_COUNT; i++)
+		assert_string_not_equal(dlp_cause_word(i), "unknown");
+	for (uint32_t i = 1; i < DLP_HAPPENINGS; i++)
+		assert_string_not_equal(dlp_happening_text(i), "unknown");
+	for (uint32_t i = 1; i < DLP_FENCE_STEPS; i++)
+		assert_string_not_equal(dlp_fence_step_text(i), "unknown");
+	for (uint32_t i = 0; i < DLP_OUTCOMES; i++)
+		assert_string_not_equal(dlp_outcome_text(i), "unknown");
 	assert_string_equal(dlp_label_text(0), "unknown");
 	assert_non_null(dlp_reason_text(UINT32_MAX));
+}
+
+static void statistics_have_room(void **state)
+{
+	(void)state;
+	assert_true(DLP_REASON_COUNT <= DLP_STATS_REASONS && DLP_CAUSE_COUNT <= DLP_STATS_CAUSES &&
+		    DLP_FENCE_STEPS <= DLP_STATS_STEPS);
+	assert_int_equal(dlp_bucket_ns(0), 100000);
+	assert_int_equal(dlp_bucket_ns(4), 2000000);
+	assert_int_equal(dlp_bucket_ns(DLP_STATS_BUCKETS - 2), 100000000000);
+	assert_true(dlp_bucket_ns(DLP_STATS_BUCKETS - 1) == UINT64_MAX);
+	for (unsigned i = 1; i < DLP_STATS_BUCKETS; i++)
+		assert_true(dlp_bucket_ns(i) > dlp_bucket_ns(i - 1));
 }
 
 int main(void)
@@ -443,11 +501,13 @@ int main(void)
 		cmocka_unit_test(ranges),
 		cmocka_unit_test(unknown_flags_and_padding),
 		cmocka_unit_test(strings_to_clients_end),
+		cmocka_unit_test(strings_of_reports_end),
 		cmocka_unit_test(every_message_fits_the_buffer),
 		cmocka_unit_test(wire_carries_a_descriptor),
 		cmocka_unit_test(wire_closes_descriptors_too_many),
 		cmocka_unit_test(wire_refuses_what_is_too_long),
 		cmocka_unit_test(every_number_has_words),
+		cmocka_unit_test(statistics_have_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
