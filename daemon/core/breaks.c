@@ -565,6 +565,15 @@ void core_session_failed(struct core *core, uint64_t now_ns, uint32_t session)
 	}
 }
 
+void lease_unproven(struct core *core, uint32_t index)
+{
+	lease_at(core, index)->state = CORE_UNPROVEN;
+	if (!CORE_FORGET(28))
+		table_mark(&core->leases, index);
+	deadline_clear(core, index);
+	refuse_waiting(core, index);
+}
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 uint64_t core_deadline(const struct core *core)
@@ -586,11 +595,7 @@ static void lease_due(struct core *core, uint32_t index, uint64_t now_ns)
 		lease_fence(core, index, now_ns);
 		return;
 	case CORE_FENCING:
-		lease->state = CORE_UNPROVEN;
-		if (!CORE_FORGET(28))
-			table_mark(&core->leases, index);
-		deadline_clear(core, index);
-		refuse_waiting(core, index);
+		lease_unproven(core, index);
 		return;
 	case CORE_PENDING:
 	case CORE_HELD:

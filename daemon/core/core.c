@@ -357,3 +357,39 @@ void core_session_gone(struct core *core, uint64_t now_ns, uint32_t session)
 	anchor_put(&core->sessions, anchor);
 	core_settle(core, now_ns);
 }
+
+void core_fenced(struct core *core, uint64_t now_ns, uint32_t session, uint64_t dev, uint64_t ino,
+		 uint64_t start, uint64_t end, bool proven)
+{
+	uint32_t file = file_find(core, dev, ino), index;
+
+	while (file && (index = lease_of_session(core, file, session, start))) {
+		const struct core_lease *lease = lease_at(core, index);
+		bool inside = lease->range.start >= start && lease->range.end <= end;
+		bool fencing = lease->state == CORE_FENCING || CORE_SABOTAGE(50);
+		bool unproven = lease->state == CORE_UNPROVEN;
+
+		if (lease->range.start >= end)
+			break;
+		start = lease->range.end;
+		if (inside && proven && (fencing || unproven))
+			lease_end(core, index);
+		else if (inside && !proven && fencing)
+			lease_unproven(core, index);
+		/* with its last lease the file's record may be gone */
+		file = file_find(core, dev, ino);
+	}
+	core_settle(core, now_ns);
+}
+
+void core_fence_over(struct core *core, uint32_t session)
+{
+	uint32_t anchor = anchor_find(&core->sessions, session);
+
+	if (!anchor)
+		return;
+	if (!CORE_SABOTAGE(51))
+		((struct core_anchor *)table_at(&core->sessions, anchor))->fenced = false;
+	table_mark(&core->sessions, anchor);
+	anchor_put(&core->sessions, anchor);
+}

@@ -105,8 +105,10 @@ enum core_effect_kind {
 	CORE_REVOKE,  /* send DLP_EV_REVOKE; it has until deadline_ns to answer. 0: a freeze
 		       * (DLP_GRANT_FREEZE), gone already, nothing need be answered */
 	CORE_DROP,    /* send DLP_EV_DROP; same; the mapping stays. CORE_REVOKE may follow */
-	CORE_FENCE,   /* end the session from outside, then core_session_gone(). Once a session
-		       * until that call; the range is one of those not answered for */
+	CORE_FENCE,   /* end from outside what the session was not answering for: the whole session,
+		       * then core_session_gone(), or the ranges in CORE_FENCING, then
+		       * core_fenced() for each and core_fence_over(). Once a session until
+		       * core_session_gone() or core_fence_over(); the range is one of them */
 	CORE_VERDICT, /* answer the operation `cookie`: error 0 or -EBUSY. With 0 it is then
 		       * CORE_OP_PASSED and core_op_finished() is owed; with -EBUSY, or for an
 		       * administrator, its record is gone */
@@ -150,7 +152,7 @@ bool core_next_effect(struct core *core, struct core_effect *effect);
  * A grant in two steps, since the block map is looked at in between. begin makes a pending lease:
  * from then on every attempt on the range is seen. 0 and *ticket (never 0), or
  *   -EAGAIN  an operation on the range waits or is unfinished, a lease of this session there is
- *            being broken, the session is fenced (until core_session_gone()), or (*two_file set) a
+ *            being broken, the session is being fenced, or (*two_file set) a
  *            two-file operation is in flight on the file system
  *   -ENOLCK  a table is full; -ENOMEM; -EINVAL: empty range, unknown flags
  * end: ok makes it held (only the parts the session did not hold already become new leases; the
@@ -190,6 +192,18 @@ void core_session_gone(struct core *core, uint64_t now_ns, uint32_t session);
  * its leases that are being broken go to CORE_FENCING at once, and CORE_FENCE comes if there was
  * one. Freezes are left to their deadline. */
 void core_session_failed(struct core *core, uint64_t now_ns, uint32_t session);
+
+/*
+ * What came of fencing a range of the session. `proven`: nothing of the session reaches it any more:
+ * its leases that lie in the range and are CORE_FENCING or CORE_UNPROVEN end. Else that cannot be
+ * had: those that are CORE_FENCING become CORE_UNPROVEN now, not at their deadline. Leases that
+ * stick out of the range, and those in other states, are left alone.
+ */
+void core_fenced(struct core *core, uint64_t now_ns, uint32_t session, uint64_t dev, uint64_t ino,
+		 uint64_t start, uint64_t end, bool proven);
+/* Nobody fences the session at the moment: it can have leases again, and the next one to be fenced
+ * has a CORE_FENCE of its own. */
+void core_fence_over(struct core *core, uint32_t session);
 
 /*
  * Somebody is about to change a block map. Emits CORE_VERDICT at once if nothing is in the way, or

@@ -129,7 +129,7 @@ struct core_anchor {
 	uint32_t leases; /* session: all its leases; file system: its pending leases */
 	uint32_t ops;	 /* thread: all its operations; file system: its two-file operations */
 	uint32_t hash_next;
-	bool fenced; /* session: CORE_FENCE is out, until core_session_gone() */
+	bool fenced; /* session: CORE_FENCE is out, until core_session_gone() or core_fence_over() */
 };
 
 struct core {
@@ -252,6 +252,8 @@ bool lease_in_the_way(const struct core_op *op, const struct core_lease *lease);
 void op_enter(struct core *core, uint32_t index);
 /* On the lease it waits for; CORE_NONE: among the orphans. */
 void op_hang(struct core *core, uint32_t index, uint32_t blocker);
+/* The end of a lease being fenced cannot be proven: who waits for it is refused. */
+void lease_unproven(struct core *core, uint32_t lease);
 /* Every public call that may have made orphans ends with it. */
 void core_settle(struct core *core, uint64_t now_ns);
 

@@ -20,7 +20,8 @@
  * held or only being broken   12 a late answer ends a later revocation   13 a split part's
  * revocation forgotten   14 another operation goes on with the answer to a drop   15 a drop while
  * another operation waits   16 as 14, once it is being fenced
- *	17 a session's pending leases listed
+ *	17 a session's pending leases listed   50 a fence ends what is not fenced   51 a session
+ * stays fenced
  * tests/unit/core_runs does that, and has the same list.
  */
 #include <errno.h>
@@ -1013,6 +1014,35 @@ static void step_session_gone(void)
 	fenced[s] = false;
 }
 
+/* What the caller has found out about a range that it fenced; the range of a lease, or any. */
+static void step_fenced(void)
+{
+	int s = below(SESSIONS), f = below(FILES), from, to;
+	struct core_lease_view view;
+	bool proven = chance(70);
+	uint64_t offset = 0;
+
+	answer_range(f, s, &from, &to);
+	/* Leases that lie in the range as a whole. */
+	while (core_list_session_file(core, session_id(s), file_dev[f], file_ino[f], &offset,
+				      &view)) {
+		if (page_of(view.start) < from || page_of(view.end) > to ||
+		    (view.state != CORE_FENCING && !(proven && view.state == CORE_UNPROVEN)))
+			continue;
+		for (int p = page_of(view.start); p < page_of(view.end); p++)
+			pages[f][s][p].state = proven ? 0 : CORE_UNPROVEN;
+	}
+	note("fenced file %d session %d pages %d-%d: %s", f, s, from, to,
+	     proven ? "proven" : "not proven");
+	core_fenced(core, now, session_id(s), file_dev[f], file_ino[f], byte_of(from),
+		    byte_of(to), proven);
+	if (chance(50))
+		return;
+	note("fence_over %d", s);
+	core_fence_over(core, session_id(s));
+	fenced[s] = false;
+}
+
 static void step_session_failed(void)
 {
 	int s = below(SESSIONS);
@@ -1057,6 +1087,7 @@ static const struct step_kind step_kinds[] = {
 	{ step_grant_begin, 24 }, { step_grant_end, 26 },     { step_release, 7 },
 	{ step_attempt, 8 },	  { step_op_finished, 30 },   { step_time, 10 },
 	{ step_session_gone, 3 }, { step_session_failed, 1 }, { step_answer, 12 },
+	{ step_fenced, 3 },
 };
 #define STEP_KINDS (sizeof(step_kinds) / sizeof(*step_kinds))
 
