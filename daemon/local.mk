@@ -38,6 +38,7 @@ daxleased_SOURCES = \
 	daemon/uverbs.h \
 	daemon/worker.c \
 	daemon/worker.h \
+	daemon/worker_fence.c \
 	daemon/worker_jobs.c \
 	daemon/worker_jobs.h \
 	daemon/worker_maps.c \

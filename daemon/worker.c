@@ -214,7 +214,10 @@ static void worker_answered(struct worker *w, const struct worker_result *result
 	struct job *job = w->job;
 
 	job_detach(job);
-	w->state = WORKER_IDLE;
+	if (job->order.job.kind == WORKER_FENCE)
+		worker_dismiss(w, false); /* it ends by itself, and has no time for another */
+	else
+		w->state = WORKER_IDLE;
 	w->has_key = w->is_check = false;
 	kick(w->workers);
 	job_end(job, result);

@@ -28,6 +28,18 @@ enum worker_job_kind {
 	WORKER_DESTROY, /* destroy the given MRs on the uverbs descriptor (uverbs.h) */
 	WORKER_MAPS,	/* does process `pid` still map any of the given files, shared? */
 	WORKER_MEMORY,	/* has the memory behind the descriptor, of /proc/PID/mem, still a user? */
+	WORKER_FENCE,	/* replace what process `pid` maps of the given ranges, shared, from outside */
+};
+
+/* How far WORKER_FENCE came. */
+enum worker_fence_step {
+	WORKER_FENCE_NONE,   /* the worker said nothing: it was late, or there was none */
+	WORKER_FENCE_LOOK,   /* reading what it maps */
+	WORKER_FENCE_SEIZE,  /* tracing any of its threads */
+	WORKER_FENCE_STOP,   /* stopping one that can make system calls */
+	WORKER_FENCE_CALL,   /* a system call in it */
+	WORKER_FENCE_LET_GO, /* giving the thread back as it was */
+	WORKER_FENCE_PROVEN, /* nothing of the ranges is mapped */
 };
 
 #define WORKER_MAX_ITEMS 64
@@ -48,10 +60,12 @@ struct worker_job {
 	 */
 	int32_t memory_of;
 	/*
-	 * WORKER_MAPS: of the thread group. The caller holds its pidfd and asks that afterwards:
-	 * the number may belong to another process by now.
+	 * WORKER_MAPS, WORKER_FENCE: of the thread group. For MAPS the caller holds its pidfd and
+	 * asks that afterwards: the number may belong to another process by now. For FENCE the
+	 * job's descriptor is the pidfd.
 	 */
 	int32_t pid;
+	bool pretend; /* WORKER_FENCE, for tests of it: says PROVEN and does nothing */
 	unsigned items;
 	union {
 		struct {
@@ -65,6 +79,9 @@ struct worker_job {
 		struct {
 			uint64_t dev, ino;
 		} file[WORKER_MAX_ITEMS]; /* WORKER_MAPS */
+		struct {
+			uint64_t dev, ino, start, end; /* bytes of the file, whole pages */
+		} range[WORKER_MAX_ITEMS]; /* WORKER_FENCE */
 	};
 };
 
@@ -79,14 +96,22 @@ struct worker_result {
 	 *		no use, all failed
 	 *   MAPS	-EACCES, ...: cannot be told, so mapped is true
 	 *   MEMORY	the same
+	 *   FENCE	0: nothing of the ranges is mapped any more, as /proc/PID/maps says. Else why
+	 *		not, and fence.step says what failed; the process may have been killed. Also
+	 *		-ESRCH: it is gone; -EOPNOTSUPP: not on this kind of machine
 	 */
 	int error;
 	struct pool_refusal refusal; /* WORKER_CHECK */
 	uint64_t settled;	     /* CHECK, SETTLE: bit i: operation i has finished */
 	uint64_t failed; /* DESTROY: bit i: MR i may live; also if what has its handle differs */
-	bool mapped;	 /* MAPS: false once the process is gone; MEMORY: it has a user */
+	bool mapped;	 /* MAPS, FENCE: false once the process is gone; MEMORY: it has a user */
 	/* CHECK with memory_of: done()'s to close, or -1 and memory_error (-errno) */
 	int memory_fd, memory_error;
+	struct {
+		enum worker_fence_step step;
+		int32_t tid;	   /* of the thread that made the calls; 0: none did */
+		uint32_t replaced; /* mappings, or parts of them */
+	} fence;		   /* FENCE */
 	char path[DLP_MAX_PATH]; /* CHECK: of the descriptor, by readlink; empty if that failed */
 };
 

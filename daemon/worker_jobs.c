@@ -142,7 +142,7 @@ static void destroy(const struct worker_job *job, int fd, struct worker_result *
 
 static void maps(const struct worker_job *job, struct worker_result *result)
 {
-	int rc = worker_maps(job->pid, job);
+	int rc = worker_maps(job->pid, job, NULL);
 
 	result->mapped = rc != 0;
 	result->error = rc < 0 ? rc : 0;
@@ -167,6 +167,9 @@ void worker_do(const struct worker_order *order, int fd, struct worker_result *r
 		break;
 	case WORKER_MEMORY:
 		memory(fd, result);
+		break;
+	case WORKER_FENCE:
+		worker_fence(order, fd, result);
 		break;
 	}
 	if (fd >= 0)
@@ -296,7 +299,8 @@ void worker_main(int sock, pid_t parent)
 		fd = worker_send(sock, &result, sizeof(result), result.memory_fd, 0);
 		if (result.memory_fd >= 0)
 			close(result.memory_fd);
-		if (fd < 0)
+		/* worker_fence() leaves what only the end of a tracer undoes */
+		if (fd < 0 || order.job.kind == WORKER_FENCE)
 			break;
 	}
 	_exit(0);

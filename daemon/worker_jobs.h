@@ -34,19 +34,34 @@ __attribute__((noreturn)) void worker_main(int sock, pid_t parent);
 /* One job. `fd` is closed. */
 void worker_do(const struct worker_order *order, int fd, struct worker_result *result);
 
-/* Does process `pid` map any of the files of `job` shared? 1, 0 (also when it is gone), -errno. */
-int worker_maps(int32_t pid, const struct worker_job *job);
+/* A part of a mapping that a job asks for. */
+struct worker_mapping {
+	uint64_t start, end; /* addresses; end 0: a line that cannot be read */
+};
+
+/* Does process `pid` map any of the files (WORKER_MAPS) or ranges (WORKER_FENCE) of `job` shared?
+ * 1, and *first (may be NULL) is what was found; 0 (also when it is gone); -errno. */
+int worker_maps(int32_t pid, const struct worker_job *job, struct worker_mapping *first);
 
 /* The parser behind it: fed with /proc/PID/maps in pieces of any size. */
 struct worker_maps_parser {
 	unsigned field; /* 0 range, 1 flags, 2 offset, 3 device, 4 inode, 5 the rest */
 	unsigned at;	/* character of the flags */
-	uint64_t major, minor, inode;
-	bool in_minor, shared, bad;
+	uint64_t start, end, offset, major, minor, inode;
+	bool in_second, shared, bad; /* in_second: behind the sign in the range or the device */
 	uint64_t lines;
 	bool found;
+	struct worker_mapping first;
 };
 void worker_maps_feed(struct worker_maps_parser *parser, const struct worker_job *job,
 		      const char *text, size_t size);
+
+/* Calls each() for every thread number in an open /proc/PID/task, until it returns something else
+ * than 0. That, 0, or -errno. */
+int worker_each_thread(int tasks, int (*each)(void *arg, const char *tid), void *arg);
+
+/* WORKER_FENCE. The caller must end soon after: the kernel then lets go of threads that were asked to
+ * stop and have not, and kills the process if one of its threads could not be given back. */
+void worker_fence(const struct worker_order *order, int pidfd, struct worker_result *result);
 
 #endif

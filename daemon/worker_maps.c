@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Does a process still map one of these files? In a worker, since reading /proc/PID/maps waits for
+ * Does a process still map one of these files, or ranges of files? In a worker, since reading /proc/PID/maps waits for
  * the process's memory lock. dev is that of the file system as maps shows it, which on btrfs and
  * overlayfs is not st_dev.
  *
@@ -32,22 +32,64 @@ static bool add_digit(uint64_t *number, char c, unsigned base)
 	       !__builtin_add_overflow(*number, (uint64_t)digit, number);
 }
 
+static bool is_of(const struct worker_maps_parser *p, uint64_t dev, uint64_t ino)
+{
+	return ino == p->inode && dev == makedev((unsigned)p->major, (unsigned)p->minor);
+}
+
+/* The part of the mapping that shows [start, end) of its file. */
+static bool clip(const struct worker_maps_parser *p, uint64_t start, uint64_t end,
+		 struct worker_mapping *part)
+{
+	uint64_t offset_end = p->offset + (p->end - p->start);
+
+	if (start >= offset_end || end <= p->offset)
+		return false;
+	part->start = p->start + (start > p->offset ? start - p->offset : 0);
+	part->end = p->end - (end < offset_end ? offset_end - end : 0);
+	return true;
+}
+
+static bool is_wanted(const struct worker_maps_parser *p, const struct worker_job *job,
+		      struct worker_mapping *part)
+{
+	for (unsigned i = 0; p->shared && p->inode && i < job->items; i++) {
+		if (job->kind == WORKER_FENCE) {
+			if (is_of(p, job->range[i].dev, job->range[i].ino) &&
+			    clip(p, job->range[i].start, job->range[i].end, part))
+				return true;
+		} else if (is_of(p, job->file[i].dev, job->file[i].ino)) {
+			*part = (struct worker_mapping){p->start, p->end};
+			return true;
+		}
+	}
+	return false;
+}
+
 static void line_done(struct worker_maps_parser *p, const struct worker_job *job)
 {
+	struct worker_mapping part = {0};
 	/* A line that cannot be read is taken for a mapping: it must never end a lease. */
-	if (p->bad || p->field < 4)
+	bool found = p->bad || p->field < 4 || p->start >= p->end || is_wanted(p, job, &part);
+
+	if (found && !p->found) {
 		p->found = true;
-	if (p->shared && p->inode) {
-		for (unsigned i = 0; i < job->items; i++) {
-			if (job->file[i].ino == p->inode &&
-			    job->file[i].dev == makedev((unsigned)p->major, (unsigned)p->minor))
-				p->found = true;
-		}
+		p->first = part;
 	}
 	p->lines++;
 	p->field = p->at = 0;
-	p->major = p->minor = p->inode = 0;
-	p->in_minor = p->shared = p->bad = false;
+	p->start = p->end = p->offset = p->major = p->minor = p->inode = 0;
+	p->in_second = p->shared = p->bad = false;
+}
+
+/* A digit of one of two numbers with a sign between them. */
+static void add_to_pair(struct worker_maps_parser *p, uint64_t *first, uint64_t *second, char c,
+			char sign)
+{
+	if (c == sign && !p->in_second)
+		p->in_second = true;
+	else if (!add_digit(p->in_second ? second : first, c, 16))
+		p->bad = true;
 }
 
 /* 7f0e00000000-7f0e00200000 rw-s 00000000 fe:01 131 /mnt/dax/file */
@@ -64,18 +106,23 @@ void worker_maps_feed(struct worker_maps_parser *p, const struct worker_job *job
 		if (c == ' ' && p->field < 5) {
 			p->field++;
 			p->at = 0;
+			p->in_second = false;
 			continue;
 		}
 		switch (p->field) {
+		case 0:
+			add_to_pair(p, &p->start, &p->end, c, '-');
+			break;
 		case 1:
 			if (p->at++ == 3)
 				p->shared = c == 's';
 			break;
-		case 3:
-			if (c == ':' && !p->in_minor)
-				p->in_minor = true;
-			else if (!add_digit(p->in_minor ? &p->minor : &p->major, c, 16))
+		case 2:
+			if (!add_digit(&p->offset, c, 16))
 				p->bad = true;
+			break;
+		case 3:
+			add_to_pair(p, &p->major, &p->minor, c, ':');
 			break;
 		case 4:
 			if (!add_digit(&p->inode, c, 10))
@@ -119,15 +166,23 @@ static bool is_gone(int error)
 	return error == ENOENT || error == ESRCH;
 }
 
-/* The maps of one thread. 1, 0, -errno; *lines: how many there were. */
-static int thread_maps(int dir_fd, const char *path, const struct worker_job *job, uint64_t *lines)
+/* What of the process the job asks for, and what is found. */
+struct look {
+	const struct worker_job *job;
+	int tasks;
+	struct worker_mapping *first;
+	uint64_t lines; /* how many there were */
+};
+
+/* The maps of one thread. 1, 0, -errno. */
+static int thread_maps(struct look *look, const char *path)
 {
-	struct worker_maps_parser parser = { 0 };
+	struct worker_maps_parser parser = {0};
 	char text[4096];
 	ssize_t got;
-	int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC), rc = 0;
+	int fd = openat(look->tasks, path, O_RDONLY | O_CLOEXEC), rc = 0;
 
-	*lines = 0;
+	look->lines = 0;
 	if (fd < 0)
 		return is_gone(errno) ? 0 : -errno;
 	while (!parser.found) {
@@ -138,10 +193,12 @@ static int thread_maps(int dir_fd, const char *path, const struct worker_job *jo
 			rc = -errno;
 		if (got <= 0)
 			break;
-		worker_maps_feed(&parser, job, text, (size_t)got);
+		worker_maps_feed(&parser, look->job, text, (size_t)got);
 	}
 	close(fd);
-	*lines = parser.lines;
+	look->lines = parser.lines;
+	if (look->first)
+		*look->first = parser.first;
 	return parser.found ? 1 : rc;
 }
 
@@ -154,60 +211,68 @@ struct entry {
 	char name[];
 };
 
-/*
- * A leader that called pthread_exit() has no memory any more, and its maps are empty, while the
- * other threads live on: then one of theirs is read.
- */
-static int any_thread_maps(int tasks, const struct worker_job *job)
+int worker_each_thread(int tasks, int (*each)(void *arg, const char *tid), void *arg)
 {
 	union {
 		struct entry first;
 		char bytes[2048];
 	} buffer;
-	char path[64];
 
+	if (lseek(tasks, 0, SEEK_SET) < 0)
+		return -errno;
 	for (;;) {
 		long got = syscall(SYS_getdents64, tasks, buffer.bytes, sizeof(buffer.bytes));
 
-		if (got < 0)
-			return is_gone(errno) ? 0 : -errno;
-		if (got == 0)
-			return 0;
+		if (got <= 0)
+			return got == 0 || is_gone(errno) ? 0 : -errno;
 		for (long at = 0; at < got;) {
 			const struct entry *entry =
 				(const struct entry *)(const void *)(buffer.bytes + at);
-			uint64_t lines;
 			int rc;
 
 			at += entry->size;
 			if (entry->name[0] < '0' || entry->name[0] > '9' ||
 			    strlen(entry->name) > 20)
 				continue;
-			append(append(path, entry->name), "/maps");
-			rc = thread_maps(tasks, path, job, &lines);
-			if (rc || lines)
+			rc = each(arg, entry->name);
+			if (rc)
 				return rc;
 		}
 	}
 }
 
-int worker_maps(int32_t pid, const struct worker_job *job)
+/*
+ * A leader that called pthread_exit() has no memory any more, and its maps are empty, while the
+ * other threads live on: then one of theirs is read. 2: it maps, and nothing of what is asked for.
+ */
+static int any_thread_maps(void *arg, const char *tid)
 {
+	struct look *look = arg;
+	char path[64];
+	int rc;
+
+	append(append(path, tid), "/maps");
+	rc = thread_maps(look, path);
+	return rc ? rc : look->lines ? 2 : 0;
+}
+
+int worker_maps(int32_t pid, const struct worker_job *job, struct worker_mapping *first)
+{
+	struct look look = {.job = job, .tasks = AT_FDCWD, .first = first};
 	char path[32];
-	uint64_t lines;
-	int rc, tasks;
+	int rc;
 
 	if (pid <= 0)
 		return -EINVAL;
 	worker_proc_path(path, pid, "/maps");
-	rc = thread_maps(AT_FDCWD, path, job, &lines);
-	if (rc || lines)
+	rc = thread_maps(&look, path);
+	if (rc || look.lines)
 		return rc;
 	worker_proc_path(path, pid, "/task");
-	tasks = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (tasks < 0)
+	look.tasks = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (look.tasks < 0)
 		return is_gone(errno) ? 0 : -errno;
-	rc = any_thread_maps(tasks, job);
-	close(tasks);
-	return rc;
+	rc = worker_each_thread(look.tasks, any_thread_maps, &look);
+	close(look.tasks);
+	return rc == 2 ? 0 : rc;
 }

@@ -50,6 +50,7 @@ unit_programs = \
 	guard_tables \
 	pool_extents \
 	pool_mount \
+	worker_fence \
 	worker_maps \
 	worker_queue \
 	worker_process
@@ -89,8 +90,12 @@ pool_mount_CPPFLAGS = $(unit_cppflags)
 pool_mount_LDADD = libpool.la libproto.la $(CMOCKA_LIBS)
 
 # What a worker does, without the loop; these tests have a guard_op_settle() of their own.
-worker_side = daemon/uverbs.c daemon/uverbs.h daemon/worker.h daemon/worker_jobs.c daemon/worker_jobs.h daemon/worker_maps.c
+worker_side = daemon/uverbs.c daemon/uverbs.h daemon/worker.h daemon/worker_fence.c daemon/worker_jobs.c daemon/worker_jobs.h daemon/worker_maps.c
 worker_all = $(worker_side) daemon/worker.c daemon/worker_spawn.c
+
+worker_fence_SOURCES = tests/unit/worker_fence.c $(worker_side)
+worker_fence_CPPFLAGS = $(unit_cppflags)
+worker_fence_LDADD = libpool.la libproto.la $(CMOCKA_LIBS) -lpthread
 
 worker_maps_SOURCES = tests/unit/worker_maps.c $(worker_side)
 worker_maps_CPPFLAGS = $(unit_cppflags)

@@ -172,26 +172,26 @@ static void processes(void **state)
 	job.file[0].dev = st.st_dev;
 	job.file[0].ino = st.st_ino;
 	start(&c, fd, SHARED);
-	assert_int_equal(worker_maps(c.pid, &job), 1);
+	assert_int_equal(worker_maps(c.pid, &job, NULL), 1);
 	job.file[0].ino++;
-	assert_int_equal(worker_maps(c.pid, &job), 0);
+	assert_int_equal(worker_maps(c.pid, &job, NULL), 0);
 	job.file[0].ino--;
 	stop(&c);
-	assert_int_equal(worker_maps(c.pid, &job), 0); /* gone */
+	assert_int_equal(worker_maps(c.pid, &job, NULL), 0); /* gone */
 	start(&c, fd, PRIVATE);
-	assert_int_equal(worker_maps(c.pid, &job), 0);
+	assert_int_equal(worker_maps(c.pid, &job, NULL), 0);
 	stop(&c);
 	start(&c, fd, NOTHING);
-	assert_int_equal(worker_maps(c.pid, &job), 0);
+	assert_int_equal(worker_maps(c.pid, &job, NULL), 0);
 	kill(c.pid, SIGKILL); /* a zombie */
 	waitid(P_PID, (id_t)c.pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT);
-	assert_int_equal(worker_maps(c.pid, &job), 0);
+	assert_int_equal(worker_maps(c.pid, &job, NULL), 0);
 	stop(&c);
 	start(&c, fd, LEADER_GONE);
-	assert_int_equal(worker_maps(c.pid, &job), 1);
+	assert_int_equal(worker_maps(c.pid, &job, NULL), 1);
 	stop(&c);
-	assert_true(worker_maps(0, &job) < 0);
-	assert_true(worker_maps(-1, &job) < 0);
+	assert_true(worker_maps(0, &job, NULL) < 0);
+	assert_true(worker_maps(-1, &job, NULL) < 0);
 	close(fd);
 }
 
