@@ -34,6 +34,13 @@ EXTRA_DIST += \
 	tests/host/shim_threads \
 	tests/host/xfs_exchange_feature \
 	tests/install-tree \
+	tests/model/README.md \
+	tests/model/core.pml \
+	tests/model/daemon.pml \
+	tests/model/lease.pml \
+	tests/model/run \
+	tests/model/state.pml \
+	tests/model/world.pml \
 	tests/make-check \
 	tests/run-all \
 	tests/unit/core_runs
