@@ -458,6 +458,29 @@ static void break_all(struct core *core, uint32_t index, uint64_t now_ns)
 			lease_break(core, lease, op, now_ns);
 }
 
+/* One that hangs nowhere. */
+static void op_refuse(struct core *core, uint32_t index, int error)
+{
+	effect_verdict(core, index, error);
+	core->counts.refused++;
+	op_wait_over(core, index);
+	op_end(core, index);
+}
+
+/* Is one in its way that it would wait for, longer than for its own process's answer? */
+static bool others_in_the_way(const struct core *core, uint32_t index)
+{
+	const struct core_op *op = op_at(core, index);
+	struct tree_walk walk = TREE_WALK(op->range.start, op->range.end);
+	uint32_t root = file_at(core, op->file)->leases, lease;
+
+	while ((lease = tree_overlap(&core_by_range, &core->leases, root, &walk)))
+		if (lease_in_the_way(op, lease_at(core, lease)) &&
+		    !is_own_drop(op, lease_at(core, lease)))
+			return true;
+	return false;
+}
+
 static int attempt_reserve(struct core *core, const struct core_op_in *in, uint32_t file,
 			   uint64_t splits)
 {
@@ -507,10 +530,7 @@ int core_attempt(struct core *core, uint64_t now_ns, const struct core_op_in *in
 
 	*op = op_make(core, now_ns, &draft, in->dev, in->ino);
 	if (outlook.unproven) {
-		effect_verdict(core, *op, -EBUSY);
-		core->counts.refused++;
-		op_wait_over(core, *op);
-		op_end(core, *op);
+		op_refuse(core, *op, -EBUSY);
 		return 0;
 	}
 	if (touches)
@@ -524,6 +544,9 @@ int core_attempt(struct core *core, uint64_t now_ns, const struct core_op_in *in
 		break_all(core, *op, now_ns);
 	}
 	*leases = outlook.parts;
+	if (in->deny && others_in_the_way(core, *op))
+		op_refuse(core, *op, CORE_SABOTAGE(18) ? 0 : in->deny);
+	else
 	op_hang(core, *op, CORE_NONE);
 	core_settle(core, now_ns);
 	return 0;
@@ -546,6 +569,17 @@ void core_op_finished(struct core *core, uint64_t now_ns, uint32_t index)
 	}
 	op_end(core, index);
 	core_settle(core, now_ns);
+}
+
+void core_op_one_file(struct core *core, uint32_t index)
+{
+	if (index == CORE_NONE || index >= core->ops.top)
+		return;
+	if (op_at(core, index)->state != CORE_OP_PASSED || !op_at(core, index)->two_file)
+		return;
+	dev_unlink(core, index);
+	op_at(core, index)->two_file = false;
+	table_mark(&core->ops, index);
 }
 
 void core_session_failed(struct core *core, uint64_t now_ns, uint32_t session)

@@ -97,6 +97,11 @@ struct core_op_in {
 	/* != 0: touches no lease but this number and what it is split into (an administrator's
 	 * revoke, tid 0). No such lease there: a verdict at once. */
 	uint64_t only_lease;
+	/* != 0 (-EAGAIN, -ETXTBSY): it shall not wait. What is in its way is broken all the same, and if
+	 * a lease that does not end by its own process's CORE_DROP is left, it is refused with this at
+	 * once: the caller's thread holds what others need (an open that truncates: the file system's
+	 * freeze protection), or there are too many waiting. Who tries again later gets on. */
+	int32_t deny;
 	char comm[16];
 };
 
@@ -109,8 +114,8 @@ enum core_effect_kind {
 		       * then core_session_gone(), or the ranges in CORE_FENCING, then
 		       * core_fenced() for each and core_fence_over(). Once a session until
 		       * core_session_gone() or core_fence_over(); the range is one of them */
-	CORE_VERDICT, /* answer the operation `cookie`: error 0 or -EBUSY. With 0 it is then
-		       * CORE_OP_PASSED and core_op_finished() is owed; with -EBUSY, or for an
+	CORE_VERDICT, /* answer the operation `cookie`: error 0, -EBUSY, or its `deny`. With 0 it is
+		       * then CORE_OP_PASSED and core_op_finished() is owed; else, or for an
 		       * administrator, its record is gone */
 	CORE_DISARM,  /* nothing is held, pending or waiting on the file any more: the guard can let
 		       * go of it. Comes after all verdicts of the file. Only for files that had a
@@ -210,7 +215,7 @@ void core_fence_over(struct core *core, uint32_t session);
  * (-EBUSY, and nobody is told) if a lease in the way is CORE_UNPROVEN. 0 and *op, or
  * -ENOMEM/-ENOLCK/-EINVAL (empty range; only_lease with a tid): the caller refuses the operation.
  * *leases: how many are in its way, those that are being broken already included; 0 if it was
- * refused.
+ * refused with -EBUSY.
  */
 int core_attempt(struct core *core, uint64_t now_ns, const struct core_op_in *in, uint32_t *op,
 		 uint64_t *leases);
@@ -219,6 +224,11 @@ int core_attempt(struct core *core, uint64_t now_ns, const struct core_op_in *in
  * waited: then a CORE_VERDICT with `finished` set comes, the only one; the leases it broke go on to
  * their end (C16). */
 void core_op_finished(struct core *core, uint64_t now_ns, uint32_t op);
+
+/* The two-file operation `op`, let through, is past the time in which it could share extents of a file
+ * nobody knows: from now on it stands in the way of grants on its own range only, until it has
+ * finished. Others: nothing. */
+void core_op_one_file(struct core *core, uint32_t op);
 
 /* When core_tick() wants to be called: UINT64_MAX if never. tick does everything that is due by
  * now. */

@@ -505,10 +505,13 @@ static void check_may_go_on(const struct model_op *op)
 
 static void take_verdict(const struct core_effect *effect)
 {
-	int i = (int)effect->op_cookie, want = effect->error ? 2 : effect->finished ? 3 : 1;
+	int i = (int)effect->op_cookie, want;
+
+	want = effect->error == -EAGAIN ? 4 : effect->error ? 2 : effect->finished ? 3 : 1;
 
 	MUST(i >= 0 && i < MAX_OPS, "a verdict for nobody");
-	MUST(effect->error == 0 || effect->error == -EBUSY, "a verdict of %d", effect->error);
+	MUST(effect->error == 0 || effect->error == -EBUSY || effect->error == -EAGAIN,
+	     "a verdict of %d", effect->error);
 	MUST(expected.verdict[i] == want, "verdict %d for operation %d, expected %d", want, i,
 	     expected.verdict[i]);
 	MUST(effect->tid == ops[i].in.tid && effect->cause == ops[i].in.cause,
@@ -942,8 +945,26 @@ static struct model_op random_op(int slot)
 		op.in.own = (enum core_own)below(3);
 		op.in.two_file = chance(8);
 		op.in.answered = chance(5);
+		op.in.deny = chance(10) ? -EAGAIN : 0;
 	}
 	return op;
+}
+
+/* It does not wait for others. */
+static void model_deny(int slot)
+{
+	struct model_op *op = &ops[slot];
+
+	for (int s = 0; op->in.deny && s < SESSIONS; s++) {
+		for (int p = op->from; p < op->to; p++) {
+			if (!page_blocks(op, s, &pages[op->file][s][p]) || is_drop_by(op, s))
+				continue;
+			expected.verdict[slot] = 4;
+			expected_refused++;
+			op->state = 0;
+			return;
+		}
+	}
 }
 
 static void step_attempt(void)
@@ -980,6 +1001,7 @@ static void step_attempt(void)
 		expected_breaks += leases > 0;
 		model_cancel(&ops[slot]);
 		model_break(&ops[slot]);
+		model_deny(slot);
 	}
 }
 
@@ -990,6 +1012,13 @@ static void step_op_finished(void)
 	/* A thread that dies while it waits is rarer. */
 	if (!ops[i].state || (ops[i].state == CORE_OP_WAITING && !chance(10)))
 		return;
+	if (chance(20)) {
+		note("op_one_file %d", i);
+		core_op_one_file(core, ops[i].handle);
+		if (ops[i].state == CORE_OP_PASSED)
+			ops[i].in.two_file = false;
+		return;
+	}
 	note("op_finished %d", i);
 	core_op_finished(core, now, ops[i].handle);
 	if (ops[i].state == CORE_OP_WAITING)

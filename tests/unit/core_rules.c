@@ -947,6 +947,64 @@ static void a_session_lists_its_own_leases(void **state)
 	assert_false(core_list_session(w->core, BOB, &cursor, &view));
 }
 
+static void a_two_file_operation_can_become_one_of_its_own_range(void **state)
+{
+	struct world *w = *state;
+	struct core_op_in in = breaker(0, 10);
+	uint32_t op;
+
+	in.two_file = true;
+	op = attempt(w, in);
+	assert_verdict(w, 0);
+	assert_int_equal(grant(w, ALICE, 20, 30), -EAGAIN);
+	core_op_one_file(w->core, op);
+	core_op_one_file(w->core, op);
+	assert_int_equal(grant(w, ALICE, 20, 30), 0);
+	assert_int_equal(grant(w, ALICE, 9, 20), -EAGAIN);
+	core_op_finished(w->core, w->now, op);
+	assert_int_equal(grant(w, ALICE, 9, 20), 0);
+}
+
+/* Who shall not wait is refused, and breaks all the same; later it gets on. */
+static void a_denied_operation_breaks_and_does_not_wait(void **state)
+{
+	struct world *w = *state;
+	struct core_op_in in = breaker(0, UINT64_MAX);
+	struct core_counts counts;
+
+	in.deny = -EAGAIN;
+	assert_int_equal(grant(w, ALICE, 0, 10), 0);
+	attempt(w, in);
+	assert_notice(w, CORE_TELL, ALICE, 0, 10, w->now + BREAK_TIME);
+	assert_verdict(w, -EAGAIN);
+	core_counts(w->core, &counts);
+	assert_int_equal(counts.waiting, 0);
+	attempt(w, in);
+	assert_verdict(w, -EAGAIN);
+	assert_int_equal(next(w), NO_EFFECT);
+	wait_deadline(w);
+	assert_int_equal(next(w), CORE_REVOKE);
+	assert_int_equal(answered(w, ALICE, 0, 10, w->last.epoch), 0);
+	assert_int_equal(next(w), CORE_DISARM);
+	attempt(w, in);
+	assert_verdict(w, 0);
+}
+
+/* It would wait for its own process only. */
+static void an_own_truncate_is_not_denied(void **state)
+{
+	struct world *w = *state;
+	struct core_op_in in = own_truncate(ALICE, 0, UINT64_MAX);
+
+	in.deny = -EAGAIN;
+	assert_int_equal(grant(w, ALICE, 0, 10), 0);
+	attempt(w, in);
+	assert_int_equal(next(w), CORE_DROP);
+	assert_int_equal(next(w), NO_EFFECT);
+	assert_int_equal(answered(w, ALICE, 0, 10, w->last.epoch), 0);
+	assert_verdict(w, 0);
+}
+
 #define RULE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -994,6 +1052,9 @@ int main(void)
 		RULE(a_thread_that_dies_waiting_is_answered_once),
 		RULE(C20_an_administrator_revokes_one_lease),
 		RULE(a_session_lists_its_own_leases),
+		RULE(a_two_file_operation_can_become_one_of_its_own_range),
+		RULE(a_denied_operation_breaks_and_does_not_wait),
+		RULE(an_own_truncate_is_not_denied),
 	};
 
 	return cmocka_run_group_tests_name("core", rules, NULL, NULL);
