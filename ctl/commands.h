@@ -18,6 +18,7 @@ struct options {
 	uint64_t offset;    /* bytes */
 	uint64_t length;    /* bytes; 0: to the end */
 	bool openmetrics;
+	const char *config;   /* file, or NULL */
 	const char *argument; /* PATH or LEASE, or NULL */
 };
 
@@ -28,6 +29,7 @@ int command_pools(const struct options *options);
 int command_status(const struct options *options);
 int command_stats(const struct options *options);
 int command_watch(const struct options *options);
+int command_doctor(const struct options *options);
 int command_break(const struct options *options);
 int command_revoke(const struct options *options);
 
@@ -35,6 +37,6 @@ int command_revoke(const struct options *options);
 void print_columns(void);
 void print_stats_columns(void);
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, EXIT_ESCAPES = 3 };
 
 #endif

@@ -17,6 +17,7 @@ enum {
 	FOR_LISTS = 1 << 0,
 	FOR_BREAK = 1 << 1,
 	FOR_STATS = 1 << 2,
+	FOR_DOCTOR = 1 << 3,
 };
 
 static const struct command {
@@ -35,6 +36,8 @@ static const struct command {
 	{"status", NULL, 0, command_status, "show the daemon's counters and times"},
 	{"stats", NULL, FOR_LISTS | FOR_STATS, command_stats, "show what it counted, by pool"},
 	{"watch", NULL, 0, command_watch, "show what happens, as it does"},
+	{"doctor", NULL, FOR_DOCTOR, command_doctor,
+	 "look for what is missing, and for what escapes the guard"},
 	{"help", NULL, 0, command_help, "show this"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -57,6 +60,10 @@ static const struct {
 	 NULL,
 	 FOR_STATS,
 	 "stats: in the text format of OpenMetrics, for Prometheus"},
+	{{"config", required_argument, NULL, 'C'},
+	 "FILE",
+	 FOR_DOCTOR,
+	 "doctor: pools where no daemon answers"},
 	{{"help", no_argument, NULL, 'h'}, NULL, 0, "show this"},
 	{{"version", no_argument, NULL, 'V'}, NULL, 0, "show the version"},
 };
@@ -140,6 +147,9 @@ static bool take_option(int letter, struct options *options, unsigned *given)
 		return true;
 	case 'j':
 		options->json = true;
+		return true;
+	case 'C':
+		options->config = optarg;
 		return true;
 	case 'M':
 		options->openmetrics = true;

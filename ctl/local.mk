@@ -8,11 +8,20 @@ daxleasectl_SOURCES = \
 	ctl/daxleasectl_break.c \
 	ctl/daxleasectl_commands.c \
 	ctl/daxleasectl_connection.c \
+	ctl/daxleasectl_doctor.c \
+	ctl/daxleasectl_escapes.c \
+	ctl/daxleasectl_machine.c \
+	ctl/daxleasectl_processes.c \
 	ctl/daxleasectl_stats.c \
 	ctl/daxleasectl_table.c \
 	ctl/daxleasectl_waiting.c \
 	ctl/daxleasectl_watch.c \
+	ctl/doctor.h \
+	ctl/escapes.h \
 	ctl/table.h \
-	ctl/waiting.h
-daxleasectl_CFLAGS = $(AM_CFLAGS) $(JSON_C_CFLAGS)
-daxleasectl_LDADD = libproto.la $(JSON_C_LIBS)
+	ctl/waiting.h \
+	daemon/config.c \
+	daemon/config.h
+daxleasectl_CPPFLAGS = $(AM_CPPFLAGS) -DSYSCONFDIR='"$(sysconfdir)"' $(INIH_CFLAGS)
+daxleasectl_CFLAGS = $(AM_CFLAGS) $(JSON_C_CFLAGS) $(LIBIBVERBS_CFLAGS)
+daxleasectl_LDADD = libpool.la libproto.la $(JSON_C_LIBS) $(INIH_LIBS) $(LIBIBVERBS_LIBS)

@@ -24,6 +24,7 @@ EXTRA_DIST += \
 	tests/guest/service \
 	tests/host/breaker_table \
 	tests/host/breakers_run \
+	tests/host/doctor \
 	tests/host/guard_run \
 	tests/host/leases \
 	tests/host/lib.sh \
