@@ -13,6 +13,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/saved.h"
 
 #define HOLD_OFF_FIRST_NS (2 * NS_PER_MS)
 #define HOLD_OFF_LAST_NS (1 * NS_PER_S)
@@ -29,6 +30,7 @@ enum note_kind { NOTE_THREAD, NOTE_ADMIN, NOTE_INTERNAL };
 /* What the shell knows of an operation in the core, by its cookie. */
 struct op_note {
 	uint64_t cookie;
+	uint32_t saved; /* its record */
 	enum note_kind kind;
 	uint32_t op;   /* the core's */
 	int32_t tid;   /* NOTE_THREAD; -1: cannot be named from here */
@@ -60,9 +62,14 @@ static struct op_note *note_new(struct daemon *d, enum note_kind kind)
 {
 	struct op_note *note = calloc(1, sizeof(*note));
 
-	if (!note)
+	if (note)
+		note->saved = saved_take(d, SAVED_NOTE);
+	if (!note || !note->saved) {
+		free(note);
 		return NULL;
+	}
 	note->cookie = ++d->next_cookie;
+	saved_meta(d);
 	note->kind = kind;
 	note->since_ns = now_ns();
 	HASH_ADD(hh, d->notes, cookie, sizeof(note->cookie), note);
@@ -73,8 +80,31 @@ static void note_free(struct daemon *d, struct op_note *note)
 {
 	if (note->passed)
 		TAILQ_REMOVE(&d->passed, note, entry);
+	saved_give(d, SAVED_NOTE, note->saved);
 	HASH_DEL(d->notes, note);
 	free(note);
+}
+
+static void note_save(struct daemon *d, const struct op_note *note)
+{
+	struct saved_note record = {
+		.cookie = note->cookie,
+		.serial = note->serial,
+		.syscall_hash = note->syscall_hash,
+		.since_ns = note->since_ns,
+		.dev = note->dev,
+		.ino = note->ino,
+		.kind = note->kind,
+		.op = note->op,
+		.slot = note->slot,
+		.session = note->session,
+		.tid = note->tid,
+		.open = note->open,
+		.passed = note->passed,
+		.unleased = note->unleased,
+	};
+
+	saved_put(d, SAVED_NOTE, note->saved, &record);
 }
 
 /* Its thread goes on: from now on its end is looked for. */
@@ -82,6 +112,7 @@ static void note_pass(struct daemon *d, struct op_note *note)
 {
 	note->open = false;
 	note->passed = true;
+	note_save(d, note);
 	TAILQ_INSERT_TAIL(&d->passed, note, entry);
 	if (d->hold_off_ns != HOLD_OFF_FIRST_NS) {
 		d->hold_off_ns = HOLD_OFF_FIRST_NS;
@@ -272,7 +303,8 @@ void run_effects(struct daemon *d)
 	if (d->running_effects)
 		return;
 	d->running_effects = true;
-	while (core_next_effect(d->core, &e))
+	/* Before each: what the one before has led to in the core is committed, and that this one is still to be carried out. */
+	for (saved_commit(d); core_next_effect(d->core, &e); saved_commit(d))
 		carry_out(d, &e);
 	d->running_effects = false;
 	end_if_drained(d);
@@ -360,6 +392,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		in.cookie = note->cookie;
 		rc = core_attempt(d->core, now_ns(), &in, &note->op, &leases);
 		note->leases = leases;
+		note_save(d, note);
 	}
 	if (leases)
 		report_waiting(d, &in);
@@ -425,6 +458,7 @@ int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, ui
 	note->leases = *leases;
 	if (*leases)
 		report_waiting(d, &in);
+	note_save(d, note);
 	if (rc < 0)
 		note_free(d, note);
 	else if (*leases)
@@ -577,6 +611,44 @@ bool breaks_owed(void *daemon, uint32_t slot, uint64_t serial)
 			return true;
 	}
 	return false;
+}
+
+static int note_restore(struct daemon *d, const struct saved_note *record, uint32_t index)
+{
+	struct op_note *note = calloc(1, sizeof(*note));
+
+	if (!note)
+		return -ENOMEM;
+	note->saved = index;
+	note->cookie = record->cookie;
+	note->serial = record->serial;
+	note->syscall_hash = record->syscall_hash;
+	note->since_ns = record->since_ns;
+	note->dev = record->dev;
+	note->ino = record->ino;
+	note->kind = record->kind;
+	note->op = record->op;
+	note->slot = record->slot;
+	note->session = record->session;
+	note->tid = record->tid;
+	note->unleased = record->unleased;
+	/* Its verdict may have been given and not committed. */
+	note->open = record->open && d->guard && d->guard->ops->owes(d->guard, record->slot, record->serial);
+	HASH_ADD(hh, d->notes, cookie, sizeof(note->cookie), note);
+	if (record->passed)
+		note_pass(d, note);
+	return 0;
+}
+
+int breaks_restore(struct daemon *d)
+{
+	const struct saved_note *record;
+	uint32_t cursor = 0;
+	int rc = 0;
+
+	while (rc == 0 && (record = saved_next(d, SAVED_NOTE, &cursor)))
+		rc = note_restore(d, record, cursor);
+	return rc;
 }
 
 int breaks_start(struct daemon *d)

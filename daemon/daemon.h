@@ -3,9 +3,13 @@
  * The thin shell around the core: one loop (libevent), in one thread. Each file has one part of it:
  *
  *   main.c      options, signals, the order in which things start and end
+ *   saved.c     what outlives the daemon, and when it is committed
+ *   store.c     descriptors that outlive it
  *   pools.c     which pools are mounted, which file belongs to which
  *   files.c     what the daemon keeps of each leased file
- *   sessions.c  connections: accept, HELLO, receiving, dispatch, sending events
+ *   sessions.c  connections: accept, sending, their end
+ *   receive.c   what clients say: HELLO, calls, answers
+ *   returned.c  sessions of a daemon that died, taken back
  *   holders.c   the end of a holder: hang-up, death, fence
  *   grants.c    way 1 of design.md: from DLP_GRANT to its reply, and the second look
  *   breaks.c    way 2: attempts from the guard into the core, effects of the core out into the world
@@ -82,6 +86,11 @@ struct daemon {
 	struct config config;
 	struct event_base *base;
 	struct core *core;
+	struct store *store;
+	struct saved *saved;
+	bool returned;	   /* a predecessor's state was taken over */
+	uint32_t restarts; /* how often, since the first one */
+	struct event *store_event;
 	struct guard *guard; /* NULL: this kernel has none that enforces */
 	struct workers *workers;
 
@@ -112,6 +121,7 @@ struct daemon {
 	struct event *hold_off_timer;
 	uint64_t hold_off_ns; /* until the next look; grows while nothing changes */
 	bool draining;	      /* no grants any more; ends when the last lease has */
+	bool restart;	      /* the loop ends so that a successor takes over */
 	bool settling;	      /* a worker job is under way */
 	struct event *drain_timer;
 	bool running_effects; /* run_effects() is on the stack */
@@ -151,6 +161,8 @@ void users_start(struct daemon *d); /* sets the limits */
  * gave it back last calls that. */
 struct user *user_get(struct daemon *d, uint32_t uid);
 bool user_take(struct daemon *d, struct user *user, enum user_good good, uint32_t n);
+/* What it had before a restart, whatever the limits are now. */
+void user_take_back(struct daemon *d, struct user *user, enum user_good good, uint32_t n);
 void user_give(struct daemon *d, struct user *user, enum user_good good, uint32_t n);
 void user_put(struct daemon *d, struct user *user);
 /* One more grant or release, which may make one more lease. */
@@ -164,7 +176,8 @@ struct file {
 	struct {
 		uint64_t dev, ino;
 	} key;
-	int opath_fd;
+	int opath_fd; /* -1: it could not be opened again after a restart */
+	uint32_t saved; /* its record */
 	struct user *user; /* whose account opath_fd is on: the first holder's */
 	struct pool *pool; /* NULL until a grant of a directory pool's file is settled */
 	bool armed;
@@ -174,6 +187,8 @@ struct file {
 struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino);
 /* Finds it or makes it from an open descriptor (which stays the caller's) of this user. NULL: a limit. */
 struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev, uint64_t ino);
+void file_set_pool(struct daemon *d, struct file *file, struct pool *pool);
+int files_restore(struct daemon *d); /* before the guard starts; 0 or -errno */
 /* From the return on every attempt is seen; nothing to do for an advisory pool. 0 or -errno. */
 int file_arm(struct daemon *d, struct file *file, int fd);
 /* CORE_DISARM: nothing hangs on it any more. */
@@ -204,6 +219,8 @@ struct session {
 	uint32_t uid;
 	struct user *user;
 	char comm[16];
+	uint64_t start_ticks; /* of its process; 0: not looked at yet */
+	uint32_t slot; /* of its channels in the store */
 	int calls_fd;  /* -1 when hung up */
 	int events_fd; /* -1 before HELLO and when hung up */
 	int pidfd;
@@ -211,6 +228,9 @@ struct session {
 	struct event *calls_event, *events_event, *pid_event;
 	struct event *retry_timer; /* another try to destroy MRs of a dead one */
 	struct grant *grant;	   /* in progress: no further call is read meanwhile */
+	struct dlp_head hello; /* the request, while it waits */
+	bool looked;  /* a call was looked at and not consumed yet */
+	int hello_fd; /* the client's end of its events channel, until the store has ours and HELLO is answered; -1 */
 	struct mr_context *contexts;
 	unsigned destroying; /* worker jobs under way */
 	bool killed; /* SESSION_FENCING: SIGKILL is out */
@@ -226,24 +246,49 @@ struct session {
 	UT_hash_handle hh;
 };
 
+#define SESSION_DESCRIPTORS 4 /* calls, events, pidfd, memory */
+
 int sessions_start(struct daemon *d); /* listens; 0 or -errno */
 void sessions_stop(struct daemon *d);
-int session_new(struct daemon *d, int fd); /* takes over a connection; 0 or -errno, then it is closed */
+/* Takes over a connection, with its slot in the store or STORE_NO_SLOT; 0 or -errno, then it is closed. */
+int session_new(struct daemon *d, int fd, uint32_t slot);
+/* With nothing of it known yet, and these channels. NULL: no memory. */
+struct session *session_make(struct daemon *d, uint32_t id, int calls_fd, uint32_t slot);
+int session_listen(struct session *s); /* to all its descriptors; 0 or -ENOMEM */
+bool session_is_admin(const struct session *s); /* by the credentials of its calls channel */
 struct session *session_find(struct daemon *d, uint32_t id);
+/* Whether what a client did may be logged once more now. */
+bool session_may_complain(struct daemon *d);
 /* Sends a reply (seq and opcode from the request); a client that does not take it is hung up on. */
 void session_reply(struct session *s, const struct dlp_head *request, struct dlp_head *reply, size_t size, int fd,
 		   int error);
 /* 0; -EAGAIN: it does not read; -EPIPE: it has no events channel (any more). */
 int session_event(struct session *s, struct dlp_head *event, size_t size);
+/* Its channels are closed; what it holds stays. */
+void session_close_channels(struct session *s);
+void session_close_events(struct session *s);
+void session_free(struct session *s);
+void sessions_tell_pools(struct daemon *d); /* DLP_EV_POOLS to everybody */
+
+/* --- receive.c ---------------------------------------------------------------------------------------- */
+
+void calls_ready(evutil_socket_t fd, short what, void *session);
+void events_ready(evutil_socket_t fd, short what, void *session);
+void hello_cancel(struct session *s); /* it is going */
 bool session_has_unread(const struct session *s); /* calls it has sent and we have not read */
 void session_pause(struct session *s); /* reads no further calls until session_resume() */
 void session_resume(struct session *s);
-/* Its channels are closed; what it holds stays. */
-void session_close_channels(struct session *s);
+/* The call that was looked at last is done with: everything it changed is committed, and it is gone. */
+void session_consume(struct session *s);
 /* Handles what it had already sent about its MRs, after its death. */
 void session_drain_reports(struct session *s);
-void session_free(struct session *s);
-void sessions_tell_pools(struct daemon *d); /* DLP_EV_POOLS to everybody */
+
+/* --- returned.c --------------------------------------------------------------------------------------- */
+
+void session_save(struct session *s);
+int sessions_restore(struct daemon *d); /* those of the daemon before; 0 or -errno */
+/* They are looked after: what they said meanwhile is heard, and who died or hung up meanwhile is found. */
+void sessions_resume(struct daemon *d);
 
 /* --- holders.c ---------------------------------------------------------------------------------------- */
 
@@ -255,8 +300,9 @@ void holder_look(struct session *s);
 
 /* --- mrs.c -------------------------------------------------------------------------------------------- */
 
-/* DLP_MR_ADD: takes over fd (or -1). 0, or -EBADMSG: unknown context without a descriptor; -ENOMEM; -EMFILE. */
-int mr_add(struct session *s, const struct dlp_mr *m, int fd);
+/* DLP_MR_ADD: sets *fd to -1 if it takes it over. Twice the same is once. 0, or -EBADMSG: unknown context without a descriptor; -ENOMEM; -EMFILE. */
+int mr_add(struct session *s, const struct dlp_mr *m, int *fd);
+int mrs_restore(struct daemon *d); /* after the sessions; 0 or -errno */
 void mr_del(struct session *s, uint32_t context, uint64_t id);
 unsigned mr_count(const struct session *s, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end);
 bool mr_any(const struct session *s);
@@ -278,6 +324,7 @@ void grants_stop(struct daemon *d);
 /* --- breaks.c ----------------------------------------------------------------------------------------- */
 
 int breaks_start(struct daemon *d);
+int breaks_restore(struct daemon *d); /* before the guard starts; 0 or -errno */
 /* Is an operation that we know waiting for the guard's slot? For its start(). */
 bool breaks_owed(void *daemon, uint32_t slot, uint64_t serial);
 /* Takes all attempts the guard has into the core; before a grant begins and before it ends. */

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/saved.h"
 
 struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino)
 {
@@ -19,31 +21,78 @@ struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino)
 	return file;
 }
 
+/* The handle is what a successor finds the file by: the guard's mark keeps the inode in memory, also of one that was
+ * unlinked. */
+static void save(struct daemon *d, const struct file *file)
+{
+	struct saved_file record = {
+		.dev = file->key.dev,
+		.ino = file->key.ino,
+		.uid = file->user->uid,
+		.armed = file->armed,
+	};
+	struct {
+		struct file_handle handle;
+		unsigned char bytes[SAVED_HANDLE_BYTES];
+	} name = {.handle.handle_bytes = SAVED_HANDLE_BYTES};
+	int mount;
+
+	if (file->opath_fd >= 0 && name_to_handle_at(file->opath_fd, "", &name.handle, &mount, AT_EMPTY_PATH) == 0) {
+		record.handle_bytes = name.handle.handle_bytes;
+		record.handle_type = name.handle.handle_type;
+		memcpy(record.handle, name.handle.f_handle, record.handle_bytes);
+	}
+	if (file->pool)
+		snprintf(record.pool, sizeof(record.pool), "%s", file->pool->config->name);
+	saved_put(d, SAVED_FILE, file->saved, &record);
+}
+
+void file_set_pool(struct daemon *d, struct file *file, struct pool *pool)
+{
+	if (file->pool == pool)
+		return;
+	file->pool = pool;
+	save(d, file);
+}
+
+static struct file *make(struct daemon *d, struct user *user, uint64_t dev, uint64_t ino, uint32_t saved)
+{
+	struct file *file = saved ? calloc(1, sizeof(*file)) : NULL;
+
+	if (!file)
+		return NULL;
+	file->user = user;
+	file->key.dev = dev;
+	file->key.ino = ino;
+	file->saved = saved;
+	file->opath_fd = -1;
+	HASH_ADD(hh, d->files, key, sizeof(file->key), file);
+	return file;
+}
+
 struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev, uint64_t ino)
 {
 	struct file *file = file_lookup(d, dev, ino);
+	uint32_t saved;
 	char link[32];
+	int opath_fd;
 
 	if (file)
 		return file;
 	if (!user_take(d, user, USER_DESCRIPTORS, 1))
 		return NULL;
-	file = calloc(1, sizeof(*file));
-	if (!file) {
-		user_give(d, user, USER_DESCRIPTORS, 1);
-		return NULL;
-	}
-	file->user = user;
-	file->key.dev = dev;
-	file->key.ino = ino;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	file->opath_fd = open(link, O_PATH | O_CLOEXEC);
-	if (file->opath_fd < 0) {
+	opath_fd = open(link, O_PATH | O_CLOEXEC);
+	saved = opath_fd < 0 ? 0 : saved_take(d, SAVED_FILE);
+	file = make(d, user, dev, ino, saved);
+	if (!file) {
+		saved_give(d, SAVED_FILE, saved);
+		closer_close(opath_fd, 0);
 		user_give(d, user, USER_DESCRIPTORS, 1);
-		free(file);
 		return NULL;
 	}
-	HASH_ADD(hh, d->files, key, sizeof(file->key), file);
+	file->opath_fd = opath_fd;
+	save(d, file);
 	return file;
 }
 
@@ -54,8 +103,10 @@ int file_arm(struct daemon *d, struct file *file, int fd)
 	if (file->armed || file->pool->label != DLP_LABEL_ENFORCED)
 		return 0;
 	rc = d->guard->ops->arm(d->guard, fd, file->key.dev, file->key.ino);
-	if (rc == 0)
+	if (rc == 0) {
 		file->armed = true;
+		save(d, file);
+	}
 	return rc;
 }
 
@@ -68,7 +119,8 @@ void file_drop(struct daemon *d, uint64_t dev, uint64_t ino)
 	if (!file)
 		return;
 	grants_forget(d, dev, ino);
-	if (file->armed) {
+	/* One that could not be opened again is armed without our knowing: see arm_again(). */
+	if (file->armed || (d->guard && file->opath_fd < 0)) {
 		rc = d->guard->ops->disarm(d->guard, file->opath_fd, dev, ino);
 		/* A mark that stays costs time on that file and protects nothing more. */
 		if (rc < 0)
@@ -77,8 +129,87 @@ void file_drop(struct daemon *d, uint64_t dev, uint64_t ino)
 	closer_close(file->opath_fd, 0); /* may free an unlinked file's blocks */
 	user_give(d, file->user, USER_DESCRIPTORS, 1);
 	user_put(d, file->user);
+	saved_give(d, SAVED_FILE, file->saved);
 	HASH_DEL(d->files, file);
 	free(file);
+}
+
+/* --- restart ---------------------------------------------------------------------------------------------- */
+
+static struct pool *pool_by_name(struct daemon *d, const char *name)
+{
+	for (unsigned i = 0; i < d->pools_count; i++) {
+		if (strncmp(d->pools[i].config->name, name, DLP_NAME_SIZE - 1) == 0)
+			return &d->pools[i];
+	}
+	return NULL;
+}
+
+/* Only to name it and to disarm it; without it the lease is guarded all the same. */
+static int open_again(const struct saved_file *record, const struct pool *pool)
+{
+	struct {
+		struct file_handle handle;
+		unsigned char bytes[SAVED_HANDLE_BYTES];
+	} name = {.handle.handle_bytes = record->handle_bytes, .handle.handle_type = record->handle_type};
+	struct stat st;
+	int mount, fd = -1;
+
+	if (!pool || !record->handle_bytes || record->handle_bytes > SAVED_HANDLE_BYTES)
+		return -1;
+	memcpy(name.handle.f_handle, record->handle, record->handle_bytes);
+	mount = open(pool->config->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (mount >= 0)
+		fd = open_by_handle_at(mount, &name.handle, O_PATH | O_CLOEXEC);
+	if (mount >= 0)
+		close(mount);
+	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_dev != record->dev || st.st_ino != record->ino)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* Its mark may have gone: what was done after the last commit is not known. */
+static int arm_again(struct daemon *d, struct file *file)
+{
+	int rc;
+
+	if (!d->guard)
+		return -ENODEV;
+	if (file->opath_fd < 0)
+		return d->guard->ops->rearm(d->guard, file->key.dev, file->key.ino);
+	rc = d->guard->ops->arm(d->guard, file->opath_fd, file->key.dev, file->key.ino);
+	file->armed = rc == 0;
+	return rc;
+}
+
+int files_restore(struct daemon *d)
+{
+	const struct saved_file *record;
+	uint32_t cursor = 0;
+
+	while ((record = saved_next(d, SAVED_FILE, &cursor))) {
+		struct user *user = user_get(d, record->uid);
+		struct file *file = user ? make(d, user, record->dev, record->ino, cursor) : NULL;
+		int rc;
+
+		if (!file)
+			return -ENOMEM;
+		user_take_back(d, user, USER_DESCRIPTORS, 1);
+		if (record->pool[0])
+			file->pool = pool_by_name(d, record->pool);
+		file->opath_fd = open_again(record, file->pool);
+		if (file->opath_fd < 0)
+			log_warning("inode %llu of device %llu is leased, but cannot be opened again: it has no name now",
+				    (unsigned long long)record->ino, (unsigned long long)record->dev);
+		if (!record->armed)
+			continue;
+		rc = arm_again(d, file);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
 }
 
 void files_free(struct daemon *d)

@@ -275,7 +275,7 @@ static uint32_t settle_pool(struct daemon *d, struct file *file, const struct wo
 {
 	if (file->pool)
 		return DLP_REASON_NONE;
-	file->pool = pool_by_path(d, file->key.dev, result->path);
+	file_set_pool(d, file, pool_by_path(d, file->key.dev, result->path));
 	return file->pool ? DLP_REASON_NONE : DLP_REASON_NOT_IN_POOL;
 }
 
@@ -299,6 +299,7 @@ static void detach_session(struct grant *g)
 {
 	if (g->session) {
 		g->session->grant = NULL;
+		session_consume(g->session);
 		session_resume(g->session);
 	}
 	g->session = NULL;
@@ -497,7 +498,7 @@ static uint32_t admit(struct session *s, const struct dlp_grant *m, int fd, stru
 		return DLP_REASON_LIMIT;
 	/* Of a directory pool's file only the path tells, later. */
 	if (pool)
-		(*file)->pool = pool;
+		file_set_pool(d, *file, pool);
 	return 0;
 }
 

@@ -24,7 +24,11 @@ daxleased_SOURCES = \
 	daemon/notify.c \
 	daemon/notify.h \
 	daemon/pools.c \
+	daemon/receive.c \
 	daemon/reports.c \
+	daemon/returned.c \
+	daemon/saved.c \
+	daemon/saved.h \
 	daemon/sessions.c \
 	daemon/store.c \
 	daemon/store.h \

@@ -8,19 +8,17 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/saved.h"
+#include "daemon/store.h"
 
 #define CONFIG_DEFAULT SYSCONFDIR "/daxlease/daxleased.conf"
 #define WORKERS_MAX 8
-#define LEASES_MAX (1u << 22)
-#define OPS_MAX (1u << 17)
-#define FILES_MAX (1u << 18)
 #define DESCRIPTORS_WANTED (1u << 19)
 
 uint64_t now_ns(void)
@@ -140,17 +138,25 @@ static void stop(evutil_socket_t signal, short what, void *arg)
 		return;
 	}
 	log_notice("ending: breaking all leases first; once more to end at once");
-	sd_notify(0, "STOPPING=1");
+	store_notify(d->store, "STOPPING=1");
 	breaks_drain(d);
 }
 
-/* A terminal that is closed must not be the end of the guard. */
+/* A new binary, or a new configuration: a successor takes over, if everything is kept meanwhile. (A terminal that is
+ * closed must not be the end of the guard.) */
 static void hang_up(evutil_socket_t signal, short what, void *arg)
 {
+	struct daemon *d = arg;
+
 	(void)signal;
 	(void)what;
-	(void)arg;
-	log_notice("SIGHUP: the configuration is read at start only; nothing done");
+	if (store_state(d->store) != STORE_KEPT) {
+		log_notice("SIGHUP: nothing done, since %s: a restart would lose all leases", store_reason(d->store));
+		return;
+	}
+	log_notice("ending, so that a successor takes over");
+	d->restart = true;
+	event_base_loopbreak(d->base);
 }
 
 static void worker_started(void *arg, int32_t pid, bool on)
@@ -161,32 +167,87 @@ static void worker_started(void *arg, int32_t pid, bool on)
 		d->guard->ops->exempt(d->guard, pid, on);
 }
 
-/* 0 or -errno; what went wrong is logged. */
-static int start(struct daemon *d, const struct options *o)
+static void store_ready(evutil_socket_t fd, short what, void *arg)
 {
-	struct core_params params = {
-		.margin_ns = d->config.margin_ns,
-		.fence_ns = d->config.fence_ns,
-		.max_leases = LEASES_MAX,
-		.max_ops = OPS_MAX,
-		.max_files = FILES_MAX,
-	};
-	int rc;
+	(void)fd;
+	(void)what;
+	store_dispatch(((struct daemon *)arg)->store);
+}
 
-	d->base = event_base_new();
-	d->core = core_new(&params);
-	if (!d->base || !d->core)
-		return -ENOMEM;
-	d->guard = guard_fanotify_new(&(struct guard_fanotify_params){.allow_all = o->no_guard, .group = -1});
-	if (!d->guard)
+/* First of all: what a predecessor left. Until the guard has taken it over nothing else may be opened, since the numbers
+ * of its unanswered events must be free. */
+static int take_guard(struct daemon *d, const struct options *o)
+{
+	struct guard_fanotify_params params = {.allow_all = o->no_guard};
+	int rc = saved_open(d);
+
+	if (rc < 0)
+		return rc;
+	params.region = saved_guard_region(d);
+	params.group = store_take(d->store, STORE_GUARD, NULL);
+	if (params.group < 0 && d->returned)
+		log_error("the journal is here, but not the guard's group: who waited was let go on");
+	saved_free_numbers(d);
+	d->guard = guard_fanotify_new(&params);
+	if (d->guard && params.group < 0)
+		rc = store_put(d->store, STORE_GUARD, guard_fanotify_group(d->guard), NULL);
+	if (!d->guard && params.group >= 0)
+		rc = -errno;
+	if (rc < 0)
+		log_error("the guard cannot be %s: %s", params.group >= 0 ? "taken over" : "stored", strerror(-rc));
+	if (!d->guard && rc == 0)
 		log_warning("no guard (%s): only directory pools, whose leases are advisory. Guarding needs root, with "
 			    "CAP_SYS_ADMIN in the initial user namespace, and Linux 6.14 or later",
 			    strerror(errno));
 	if (o->no_guard)
 		log_warning("--test-no-guard: every operation is let through, nothing is protected");
-	rc = closer_start();
+	return rc;
+}
+
+/* What a predecessor left, from the inside out: the core, then what hangs on it. */
+static int take_over(struct daemon *d)
+{
+	struct file *file, *next;
+	int rc = files_restore(d);
+
+	if (rc == 0)
+		rc = sessions_restore(d);
+	if (rc == 0)
+		rc = mrs_restore(d);
+	if (rc == 0)
+		rc = breaks_restore(d);
+	if (rc < 0) {
+		log_error("the state of the daemon before cannot be taken over: %s", strerror(-rc));
+		return rc;
+	}
+	store_discard_rest(d->store);
+	HASH_ITER(hh, d->files, file, next)
+	{
+		if (!core_file_busy(d->core, file->key.dev, file->key.ino))
+			file_drop(d, file->key.dev, file->key.ino);
+	}
+	return 0;
+}
+
+/* 0 or -errno; what went wrong is logged. */
+static int start(struct daemon *d, const struct options *o)
+{
+	int rc = take_guard(d, o);
+
 	if (rc < 0)
 		return rc;
+	log_open();
+	d->base = event_base_new();
+	if (!d->base)
+		return -ENOMEM;
+	rc = saved_core(d);
+	if (rc < 0)
+		return rc;
+	if (store_poll_fd(d->store) >= 0) {
+		d->store_event = event_new(d->base, store_poll_fd(d->store), EV_READ | EV_PERSIST, store_ready, d);
+		if (!d->store_event || event_add(d->store_event, NULL) < 0)
+			return -ENOMEM;
+	}
 	d->workers = workers_new(d->base, WORKERS_MAX, worker_started, d);
 	if (!d->workers)
 		return -errno;
@@ -199,9 +260,15 @@ static int start(struct daemon *d, const struct options *o)
 	rc = sessions_start(d);
 	if (rc < 0)
 		log_error("%s: cannot listen: %s", d->config.socket, strerror(-rc));
+	if (rc == 0 && d->returned)
+		rc = take_over(d);
 	if (rc == 0 && d->guard)
 		rc = d->guard->ops->start(d->guard, breaks_owed, d);
-	return rc;
+	if (rc < 0)
+		return rc;
+	sessions_resume(d);
+	run_effects(d);
+	return 0;
 }
 
 static void shut_down(struct daemon *d)
@@ -215,10 +282,18 @@ static void shut_down(struct daemon *d)
 	breaks_stop(d);
 	pools_stop(d);
 	/* Last: with the guard's end every breaker that still waits is let through. */
+	if (d->store) {
+		store_remove(d->store, STORE_GUARD, 0);
+		store_remove(d->store, STORE_JOURNAL, 0);
+	}
 	if (d->guard)
 		d->guard->ops->free(d->guard);
+	if (d->store_event)
+		event_free(d->store_event);
+	store_free(d->store);
 	closer_stop();
 	core_free(d->core);
+	saved_close(d);
 	if (d->base)
 		event_base_free(d->base);
 }
@@ -241,10 +316,16 @@ static int run(struct daemon *d, const struct options *o)
 	if (rc < 0) {
 		log_error("cannot start: %s", strerror(-rc));
 	} else {
-		log_notice("daxleased %s ready on %s", PACKAGE_VERSION, d->config.socket);
-		sd_notifyf(0, "READY=1\nSTATUS=%u pools, listening on %s", d->pools_count, d->config.socket);
+		log_notice("daxleased %s ready on %s%s", PACKAGE_VERSION, d->config.socket,
+			   d->returned ? ", with what the daemon before left" : "");
+		store_notify(d->store, "READY=1\nSTATUS=%u pools, listening on %s", d->pools_count, d->config.socket);
 		event_base_dispatch(d->base);
 		log_notice("ended");
+		if (d->restart) {
+			saved_commit(d);
+			log_close();
+			_exit(STORE_EXIT_RESTART);
+		}
 	}
 	for (size_t i = 0; i < HANDLED; i++) {
 		if (signals[i])
@@ -269,11 +350,15 @@ int main(int argc, char **argv)
 		config_free(&d.config);
 		return fflush(stdout) == 0 ? 0 : 1;
 	}
-	log_open();
 	umask(0077);
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();
 	d.started_ns = now_ns();
+	rc = closer_start();
+	if (rc < 0) {
+		log_error("cannot start: %s", strerror(-rc));
+		return 1;
+	}
 	rc = run(&d, &o);
 	config_free(&d.config);
 	log_close();

@@ -14,6 +14,8 @@
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/saved.h"
+#include "daemon/store.h"
 
 #define CONTEXTS_MAX 64 /* of one session: each costs us a descriptor */
 #define DESTROY_LIMIT_NS (2 * NS_PER_S)
@@ -21,6 +23,7 @@
 /* What an MR covers of one file. */
 struct mr_part {
 	struct mr_part *next;
+	uint32_t saved; /* its record */
 	uint64_t dev, ino, start, end;
 };
 
@@ -35,6 +38,7 @@ struct mr {
 struct mr_context {
 	uint32_t number; /* key; the client's */
 	int uverbs_fd;
+	uint32_t slot; /* in the store */
 	struct mr *mrs;
 	UT_hash_handle hh;
 };
@@ -56,9 +60,13 @@ static struct mr_part *part_new(struct session *s, const struct dlp_mr *m)
 	part = malloc(sizeof(*part));
 	if (part)
 		*part = (struct mr_part){.dev = m->dev, .ino = m->ino, .start = m->start, .end = m->end};
-	else
-		user_give(s->daemon, s->user, USER_MR_PARTS, 1);
-	return part;
+	if (part)
+		part->saved = saved_take(s->daemon, SAVED_MR);
+	if (part && part->saved)
+		return part;
+	free(part);
+	user_give(s->daemon, s->user, USER_MR_PARTS, 1);
+	return NULL;
 }
 
 static void part_free(struct session *s, struct mr_part *part)
@@ -66,6 +74,7 @@ static void part_free(struct session *s, struct mr_part *part)
 	if (!part)
 		return;
 	user_give(s->daemon, s->user, USER_MR_PARTS, 1);
+	saved_give(s->daemon, SAVED_MR, part->saved);
 	free(part);
 }
 
@@ -89,7 +98,8 @@ static void context_free(struct session *s, struct mr_context *context)
 		mr_free(s, context, mr);
 	HASH_DEL(s->contexts, context);
 	/* The last copy may be ours: a worker that destroys has one too, and is then the one that waits. */
-	closer_close(context->uverbs_fd, s->uid);
+	saved_drop(s->daemon, SAVED_CONTEXT, context->slot + 1);
+	store_drop(s->daemon->store, STORE_UVERBS, context->slot, context->uverbs_fd, s->uid);
 	user_give(s->daemon, s->user, USER_DESCRIPTORS, 1);
 	free(context);
 }
@@ -105,30 +115,43 @@ static bool is_device(int fd)
 	       statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) == 0 && S_ISCHR(stx.stx_mode);
 }
 
+static struct mr_context *context_make(struct session *s, uint32_t number, int fd, uint32_t slot)
+{
+	struct mr_context *context = calloc(1, sizeof(*context));
+
+	if (!context)
+		return NULL;
+	context->number = number;
+	context->uverbs_fd = fd;
+	context->slot = slot;
+	HASH_ADD(hh, s->contexts, number, sizeof(number), context);
+	return context;
+}
+
+/* Takes fd over if it is 0. */
 static int context_new(struct session *s, uint32_t number, int fd, struct mr_context **out)
 {
-	struct mr_context *context;
+	struct saved_context record = {.session = s->id, .number = number};
+	struct daemon *d = s->daemon;
+	uint32_t slot = STORE_NO_SLOT;
+	int rc;
 
 	if (fd < 0)
 		return -EBADMSG;
-	if (!is_device(fd)) {
-		closer_close(fd, s->uid);
+	if (!is_device(fd))
 		return -ENOTTY;
-	}
-	if (HASH_COUNT(s->contexts) >= CONTEXTS_MAX || !user_take(s->daemon, s->user, USER_DESCRIPTORS, 1)) {
-		closer_close(fd, s->uid);
+	if (HASH_COUNT(s->contexts) >= CONTEXTS_MAX || !user_take(d, s->user, USER_DESCRIPTORS, 1))
 		return -EMFILE;
+	rc = store_put(d->store, STORE_UVERBS, fd, &slot);
+	if (rc == 0)
+		rc = saved_reserve(d, SAVED_CONTEXT, slot + 1);
+	*out = rc == 0 ? context_make(s, number, fd, slot) : NULL;
+	if (!*out) {
+		store_remove(d->store, STORE_UVERBS, slot);
+		user_give(d, s->user, USER_DESCRIPTORS, 1);
+		return rc ? rc : -ENOMEM;
 	}
-	context = calloc(1, sizeof(*context));
-	if (!context) {
-		user_give(s->daemon, s->user, USER_DESCRIPTORS, 1);
-		closer_close(fd, s->uid);
-		return -ENOMEM;
-	}
-	context->number = number;
-	context->uverbs_fd = fd;
-	HASH_ADD(hh, s->contexts, number, sizeof(number), context);
-	*out = context;
+	saved_put(d, SAVED_CONTEXT, slot + 1, &record);
 	return 0;
 }
 
@@ -151,19 +174,52 @@ static struct mr *mr_get(struct mr_context *context, const struct dlp_mr *m)
 	return mr;
 }
 
-int mr_add(struct session *s, const struct dlp_mr *m, int fd)
+static void save(struct session *s, const struct mr_context *context, const struct mr *mr, const struct mr_part *part)
+{
+	struct saved_mr record = {
+		.id = mr->id,
+		.length = mr->length,
+		.dev = part->dev,
+		.ino = part->ino,
+		.start = part->start,
+		.end = part->end,
+		.session = s->id,
+		.context = context->number,
+		.handle = mr->handle,
+		.lkey = mr->lkey,
+		.rkey = mr->rkey,
+	};
+
+	saved_put(s->daemon, SAVED_MR, part->saved, &record);
+}
+
+/* Reported before: a daemon that died had not consumed it. */
+static bool is_known(struct mr_context *context, const struct dlp_mr *m)
+{
+	struct mr *mr;
+
+	HASH_FIND(hh, context->mrs, &m->id, sizeof(m->id), mr);
+	for (const struct mr_part *part = mr ? mr->parts : NULL; part; part = part->next) {
+		if (part->dev == m->dev && part->ino == m->ino && part->start == m->start && part->end == m->end)
+			return true;
+	}
+	return false;
+}
+
+int mr_add(struct session *s, const struct dlp_mr *m, int *fd)
 {
 	struct mr_context *context = context_find(s, m->context);
 	struct mr_part *part;
 	struct mr *mr;
 	int rc;
 
-	if (context)
-		closer_close(fd, s->uid);
+	if (context && is_known(context, m))
+		return 0;
 	if (!context) {
-		rc = context_new(s, m->context, fd, &context);
+		rc = context_new(s, m->context, *fd, &context);
 		if (rc < 0)
 			return rc;
+		*fd = -1;
 	}
 	part = part_new(s, m);
 	mr = part ? mr_get(context, m) : NULL;
@@ -175,6 +231,7 @@ int mr_add(struct session *s, const struct dlp_mr *m, int fd)
 	}
 	part->next = mr->parts;
 	mr->parts = part;
+	save(s, context, mr, part);
 	return 0;
 }
 
@@ -303,4 +360,81 @@ void mr_destroy_all(struct session *s, void (*done)(struct session *s))
 {
 	for (const struct mr_context *c = s->contexts; c; c = c->hh.next)
 		destroy_context(s, c, done);
+}
+
+/* --- restart ------------------------------------------------------------------------------------------- */
+
+static int context_restore(struct daemon *d, uint32_t slot, int fd)
+{
+	const struct saved_context *record;
+	uint32_t cursor = slot; /* the next one behind is slot + 1 */
+	struct session *s;
+
+	record = saved_next(d, SAVED_CONTEXT, &cursor);
+	s = record && cursor == slot + 1 ? session_find(d, record->session) : NULL;
+	if (!s) {
+		store_drop(d->store, STORE_UVERBS, slot, fd, 0);
+		return 0;
+	}
+	user_take_back(d, s->user, USER_DESCRIPTORS, 1);
+	return context_make(s, record->number, fd, slot) ? 0 : -ENOMEM;
+}
+
+/* Its descriptor was not handed back: it cannot be destroyed from here. */
+static void mr_lost(struct session *s)
+{
+	if (!s->mrs_unknown)
+		log_error("pid %d (%s): a device of it was not handed back: its MRs end with it only", s->pid, s->comm);
+	s->mrs_unknown = true;
+	session_save(s);
+}
+
+static int part_restore(struct daemon *d, const struct saved_mr *record, uint32_t index)
+{
+	struct session *s = session_find(d, record->session);
+	struct mr_context *context = s ? context_find(s, record->context) : NULL;
+	const struct dlp_mr m = {
+		.id = record->id,
+		.handle = record->handle,
+		.lkey = record->lkey,
+		.rkey = record->rkey,
+		.length = record->length,
+	};
+	struct mr_part *part;
+	struct mr *mr;
+
+	if (!context) {
+		if (s)
+			mr_lost(s);
+		saved_give(d, SAVED_MR, index);
+		return 0;
+	}
+	part = calloc(1, sizeof(*part));
+	mr = part ? mr_get(context, &m) : NULL;
+	if (!mr)
+		return -ENOMEM;
+	user_take_back(d, s->user, USER_MR_PARTS, 1);
+	*part = (struct mr_part){
+		.next = mr->parts,
+		.saved = index,
+		.dev = record->dev,
+		.ino = record->ino,
+		.start = record->start,
+		.end = record->end,
+	};
+	mr->parts = part;
+	return 0;
+}
+
+int mrs_restore(struct daemon *d)
+{
+	const struct saved_mr *record;
+	uint32_t slot, cursor = 0;
+	int rc = 0, fd;
+
+	while (rc == 0 && (fd = store_take(d->store, STORE_UVERBS, &slot)) >= 0)
+		rc = context_restore(d, slot, fd);
+	while (rc == 0 && (record = saved_next(d, SAVED_MR, &cursor)))
+		rc = part_restore(d, record, cursor);
+	return rc;
 }

@@ -86,6 +86,8 @@ void store_dispatch(struct store *store);
 /* The next one of this kind that was handed back, which is the caller's from now on (close-on-exec), and still stored;
  * -1: no more. slot may be NULL. */
 int store_take(struct store *store, enum store_kind kind, uint32_t *slot);
+/* Moves what was handed back and lies at `number` or below to above it. 0, -EMFILE. */
+int store_move_above(struct store *store, int number);
 /* What nobody took is closed, removed and logged: no lease hangs on it. */
 void store_discard_rest(struct store *store);
 

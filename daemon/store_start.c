@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,6 +186,23 @@ int store_take(struct store *store, enum store_kind kind, uint32_t *slot)
 		return fd;
 	}
 	return -1;
+}
+
+int store_move_above(struct store *store, int number)
+{
+	for (unsigned i = 0; i < store->handed_count; i++) {
+		struct handed *h = &store->handed[i];
+		int moved;
+
+		if (h->fd < 0 || h->fd > number)
+			continue;
+		moved = fcntl(h->fd, F_DUPFD_CLOEXEC, number + 1);
+		if (moved < 0)
+			return -errno;
+		close(h->fd); /* not the last: there is the moved one */
+		h->fd = moved;
+	}
+	return 0;
 }
 
 void store_discard_rest(struct store *store)

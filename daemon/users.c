@@ -64,6 +64,12 @@ bool user_take(struct daemon *d, struct user *user, enum user_good good, uint32_
 	return true;
 }
 
+void user_take_back(struct daemon *d, struct user *user, enum user_good good, uint32_t n)
+{
+	user->taken[good] += n;
+	d->taken[good] += n;
+}
+
 void user_give(struct daemon *d, struct user *user, enum user_good good, uint32_t n)
 {
 	user->taken[good] -= n;

@@ -119,14 +119,14 @@ static int fanotify_arm(struct guard *base, int fd, uint64_t dev, uint64_t ino)
 static int fanotify_disarm(struct guard *base, int fd, uint64_t dev, uint64_t ino)
 {
 	struct fanotify_guard *guard = inside(base);
-	int ret = check_file(fd, dev, ino, true);
+	int ret = fd < 0 ? 0 : check_file(fd, dev, ino, true);
 
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&guard->lock);
 	if (!armed_remove(&guard->armed, dev, ino)) {
 		ret = -ENOENT;
-	} else {
+	} else if (fd >= 0) {
 		/* the whole mark: one that asks for FAN_OPEN_PERM takes no evictable ignore mark
 		 * later */
 		ret = mark(guard, FAN_MARK_REMOVE, FAN_PRE_ACCESS | FAN_OPEN_PERM, fd);
@@ -135,6 +135,30 @@ static int fanotify_disarm(struct guard *base, int fd, uint64_t dev, uint64_t in
 	}
 	pthread_mutex_unlock(&guard->lock);
 	return ret;
+}
+
+static int fanotify_rearm(struct guard *base, uint64_t dev, uint64_t ino)
+{
+	struct fanotify_guard *guard = inside(base);
+	int ret;
+
+	pthread_mutex_lock(&guard->lock);
+	ret = armed_add(&guard->armed, dev, ino);
+	pthread_mutex_unlock(&guard->lock);
+	return ret;
+}
+
+static bool fanotify_owes(struct guard *base, uint32_t index, uint64_t serial)
+{
+	struct fanotify_guard *guard = inside(base);
+	const struct slot *slot;
+	bool owes;
+
+	pthread_mutex_lock(&guard->lock);
+	slot = index < guard->slots.head->fresh ? &guard->slots.slot[index] : NULL;
+	owes = slot && slot->state == SLOT_TOLD && slot->serial == serial;
+	pthread_mutex_unlock(&guard->lock);
+	return owes;
 }
 
 /* --- attempts
@@ -376,6 +400,8 @@ static const struct guard_ops fanotify_ops = {
 	.unwatch = fanotify_unwatch,
 	.arm = fanotify_arm,
 	.disarm = fanotify_disarm,
+	.rearm = fanotify_rearm,
+	.owes = fanotify_owes,
 	.next = fanotify_next,
 	.answer = fanotify_answer,
 	.exempt = fanotify_exempt,

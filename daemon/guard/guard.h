@@ -73,10 +73,15 @@ struct guard_ops {
 	 * stopped and comes through next(). Arming twice is harmless. disarm: no more; -ENOENT if
 	 * it was not armed. Attempts that were stopped before it can still come through next(), and
 	 * are owed their answer. Both: -ESTALE if `fd` is not (dev, ino); -errno of
-	 * fanotify_mark(2). Not proven by arm: threads already past the hook, let go on before or
+	 * fanotify_mark(2). disarm with fd -1, for one that cannot be had any more: what comes is
+	 * let go on, but it still comes. Not proven by arm: threads already past the hook, let go on before or
 	 * never stopped on a silenced inode (barrier, second look). */
 	int (*arm)(struct guard *guard, int fd, uint64_t dev, uint64_t ino);
 	int (*disarm)(struct guard *guard, int fd, uint64_t dev, uint64_t ino);
+	/* It was armed by a predecessor and still is: nothing is asked of the file. 0, -ENOMEM. */
+	int (*rearm)(struct guard *guard, uint64_t dev, uint64_t ino);
+	/* Is the slot, in this use of it, owed an answer? */
+	bool (*owes)(struct guard *guard, uint32_t slot, uint64_t serial);
 
 	/* The next attempt; false: none now. Never blocks. */
 	bool (*next)(struct guard *guard, struct guard_attempt *attempt);
