@@ -67,7 +67,7 @@ struct journal {
 	uint64_t extra_offset;
 	struct table tables[JOURNAL_MAX_KINDS];
 	bool staged, writable;
-	char record[JOURNAL_MAX_RECORD]; /* a shorter one, filled up with zeros */
+	uint64_t record[JOURNAL_MAX_RECORD / 8]; /* a shorter one, filled up with zeros */
 };
 
 /* --- geometry --------------------------------------------------------------------------------- */

@@ -56,6 +56,7 @@ unit_programs = \
 	decode_calls \
 	decode_i386 \
 	guard_tables \
+	journal_cut \
 	pool_extents \
 	pool_mount \
 	worker_fence \
@@ -88,6 +89,11 @@ decode_i386_LDADD = libguard.la $(CMOCKA_LIBS)
 guard_tables_SOURCES = tests/unit/guard_tables.c
 guard_tables_CPPFLAGS = $(unit_cppflags)
 guard_tables_LDADD = libguard.la $(CMOCKA_LIBS) -lpthread
+
+# It includes daemon/journal.c.
+journal_cut_SOURCES = tests/unit/journal_cut.c
+journal_cut_CPPFLAGS = $(unit_cppflags)
+journal_cut_LDADD = $(CMOCKA_LIBS)
 
 pool_extents_SOURCES = tests/unit/pool_extents.c
 pool_extents_CPPFLAGS = $(unit_cppflags)
