@@ -150,7 +150,7 @@ static void op_end(struct core *core, uint32_t index)
 	if (op->two_file)
 		dev_unlink(core, index);
 	op->state = RECORD_GONE;
-	if (!CORE_FORGET(24))
+	if (!CORE_SABOTAGE(24))
 		table_mark(&core->ops, index);
 	if (op->effect == EFFECT_NONE)
 		op_free(core, index);
@@ -296,13 +296,13 @@ static void lease_fence(struct core *core, uint32_t index, uint64_t now_ns)
 						anchor_find(&core->sessions, lease->session));
 
 	lease->state = CORE_FENCING;
-	if (!CORE_FORGET(25))
+	if (!CORE_SABOTAGE(25))
 		table_mark(&core->leases, index);
 	deadline_set(core, index, add_saturated(now_ns, core->params.fence_ns));
 	if (session->fenced && !CORE_SABOTAGE(10))
 		return;
 	session->fenced = true;
-	if (!CORE_FORGET(26))
+	if (!CORE_SABOTAGE(26))
 		table_mark(&core->sessions, anchor_find(&core->sessions, lease->session));
 	core->counts.fenced++;
 	effect_of_lease(core, index, CORE_FENCE);
@@ -355,7 +355,7 @@ static void lease_break(struct core *core, uint32_t index, const struct core_op 
 	if (state == CORE_FENCING) { /* too late to tell it: the answer to CORE_DROP is void */
 		lease->revoked_epoch = 0;
 		lease->dropped = false;
-		if (!CORE_FORGET(27))
+		if (!CORE_SABOTAGE(27))
 			table_mark(&core->leases, index);
 		return;
 	}
@@ -545,9 +545,9 @@ int core_attempt(struct core *core, uint64_t now_ns, const struct core_op_in *in
 	}
 	*leases = outlook.parts;
 	if (in->deny && others_in_the_way(core, *op))
-		op_refuse(core, *op, CORE_SABOTAGE(18) ? 0 : in->deny);
+		op_refuse(core, *op, CORE_SABOTAGE(40) ? 0 : in->deny);
 	else
-	op_hang(core, *op, CORE_NONE);
+		op_hang(core, *op, CORE_NONE);
 	core_settle(core, now_ns);
 	return 0;
 }
@@ -579,7 +579,8 @@ void core_op_one_file(struct core *core, uint32_t index)
 		return;
 	dev_unlink(core, index);
 	op_at(core, index)->two_file = false;
-	table_mark(&core->ops, index);
+	if (!CORE_SABOTAGE(42))
+		table_mark(&core->ops, index);
 }
 
 void core_session_failed(struct core *core, uint64_t now_ns, uint32_t session)
@@ -602,7 +603,7 @@ void core_session_failed(struct core *core, uint64_t now_ns, uint32_t session)
 void lease_unproven(struct core *core, uint32_t index)
 {
 	lease_at(core, index)->state = CORE_UNPROVEN;
-	if (!CORE_FORGET(28))
+	if (!CORE_SABOTAGE(28))
 		table_mark(&core->leases, index);
 	deadline_clear(core, index);
 	refuse_waiting(core, index);

@@ -24,6 +24,7 @@ struct core *core_new(const struct core_params *params)
 	if (!core)
 		return NULL;
 	core->params = *params;
+	core->saved.epoch = UINT64_MAX; /* as no head is: the first one is saved */
 	/* So that one call of core_tick() moves a lease by one state and overtakes no
 	 * effect. */
 	if (core->params.margin_ns == 0)
@@ -131,7 +132,7 @@ int core_grant_begin(struct core *core, uint64_t now_ns, uint64_t dev, uint64_t 
 	if (!file)
 		lease.file = file_make(core, dev, ino);
 	file_at(core, lease.file)->armed = true;
-	if (!CORE_FORGET(22))
+	if (!CORE_SABOTAGE(22))
 		table_mark(&core->files, lease.file);
 	index = lease_make(core, &lease);
 	*ticket = lease_at(core, index)->number;
@@ -204,7 +205,7 @@ static void join(struct core *core, uint32_t index, uint64_t start, uint64_t end
 	if (lease_at(core, index)->range.end > end)
 		lease_split(core, index, end);
 	lease_at(core, index)->flags = flags;
-	if (!CORE_FORGET(23))
+	if (!CORE_SABOTAGE(23))
 		table_mark(&core->leases, index);
 }
 
@@ -390,6 +391,7 @@ void core_fence_over(struct core *core, uint32_t session)
 		return;
 	if (!CORE_SABOTAGE(51))
 		((struct core_anchor *)table_at(&core->sessions, anchor))->fenced = false;
-	table_mark(&core->sessions, anchor);
+	if (!CORE_SABOTAGE(41))
+		table_mark(&core->sessions, anchor);
 	anchor_put(&core->sessions, anchor);
 }

@@ -49,7 +49,7 @@ void effect_of_lease(struct core *core, uint32_t index, enum core_effect_kind ki
 	if (lease->effect == EFFECT_NONE)
 		append(core, LINK(OF_LEASE, index));
 	lease->effect = EFFECT(kind);
-	if (!CORE_FORGET(29))
+	if (!CORE_SABOTAGE(29))
 		table_mark(&core->leases, index);
 }
 
@@ -61,7 +61,7 @@ void effect_verdict(struct core *core, uint32_t index, int error)
 	if (op->effect == EFFECT_NONE)
 		append(core, LINK(OF_OP, index));
 	op->effect = EFFECT(CORE_VERDICT);
-	if (!CORE_FORGET(30))
+	if (!CORE_SABOTAGE(30))
 		table_mark(&core->ops, index);
 }
 
@@ -124,7 +124,7 @@ static void lease_taken(struct core *core, uint32_t index)
 	struct core_lease *lease = lease_at(core, index);
 
 	lease->effect = EFFECT_NONE;
-	if (!CORE_FORGET(31))
+	if (!CORE_SABOTAGE(31))
 		table_mark(&core->leases, index);
 	if (lease->state == RECORD_GONE)
 		lease_free(core, index);
@@ -179,7 +179,7 @@ static void take_op(struct core *core, uint32_t index, struct core_effect *effec
 	effect->error = op->error;
 	effect->finished = op->finished;
 	op->effect = EFFECT_NONE;
-	if (!CORE_FORGET(32))
+	if (!CORE_SABOTAGE(32))
 		table_mark(&core->ops, index);
 	if (op->state == RECORD_GONE)
 		op_free(core, index);
@@ -197,7 +197,7 @@ static bool take_file(struct core *core, uint32_t index, struct core_effect *eff
 					       .dev = file->dev,
 					       .ino = file->ino};
 		file->armed = false;
-		if (!CORE_FORGET(33))
+		if (!CORE_SABOTAGE(33))
 			table_mark(&core->files, index);
 	}
 	file->queued = false;

@@ -299,7 +299,7 @@ void lease_set_end(struct core *core, uint32_t index, uint64_t end)
 	struct core_lease *lease = lease_at(core, index);
 
 	lease->range.end = end;
-	if (!CORE_FORGET(18))
+	if (!CORE_SABOTAGE(18))
 		table_mark(&core->leases, index);
 	tree_resized(&core_by_range, &core->leases, file_at(core, lease->file)->leases, index);
 	if (!CORE_SABOTAGE(2))
@@ -314,7 +314,7 @@ void lease_set_start(struct core *core, uint32_t index, uint64_t start)
 	/* Its place among the session's own leases stays: they do not overlap. */
 	tree_remove(&core_by_range, &core->leases, &file->leases, index);
 	lease->range.start = start;
-	if (!CORE_FORGET(19))
+	if (!CORE_SABOTAGE(19))
 		table_mark(&core->leases, index);
 	tree_insert(&core_by_range, &core->leases, &file->leases, index);
 	waiters_orphan(core, index, false);
@@ -341,7 +341,7 @@ void lease_hold(struct core *core, uint32_t index, uint64_t now_ns, uint64_t sta
 	lease->range.end = end;
 	lease->state = CORE_HELD;
 	lease->since_ns = now_ns;
-	if (!CORE_FORGET(20))
+	if (!CORE_SABOTAGE(20))
 		table_mark(&core->leases, index);
 	tree_insert(&core_by_range, &core->leases, &file->leases, index);
 	tree_insert(&core_by_session, &core->leases, &file->held, index);
@@ -365,7 +365,7 @@ void lease_end(struct core *core, uint32_t index)
 	waiters_orphan(core, index, true);
 	table_leave(&core->leases, index);
 	lease->state = RECORD_GONE;
-	if (!CORE_FORGET(21))
+	if (!CORE_SABOTAGE(21))
 		table_mark(&core->leases, index);
 	file->lease_count--;
 	file_relax(core, lease->file);

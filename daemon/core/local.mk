@@ -11,6 +11,7 @@ libcore_la_SOURCES = \
 	daemon/core/leases.c \
 	daemon/core/look.c \
 	daemon/core/records.h \
+	daemon/core/sabotage.h \
 	daemon/core/save.c \
 	daemon/core/saved.h \
 	daemon/core/table.c \

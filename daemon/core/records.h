@@ -30,18 +30,10 @@
 #define DAXLEASE_CORE_RECORDS_H
 
 #include "daemon/core/core.h"
+#include "daemon/core/sabotage.h"
 #include "daemon/core/saved.h"
 #include "daemon/core/table.h"
 #include "daemon/core/tree.h"
-
-/* Deliberately broken variants: the property test must find each (tests/unit/core_property.c lists
- * them). Built with -DCORE_BREAK=n; normally constant 0. */
-#ifndef CORE_BREAK
-#define CORE_BREAK 0
-#endif
-#define CORE_SABOTAGE(n) (CORE_BREAK == (n))
-/* A change that is not saved. */
-#define CORE_FORGET(n) CORE_SABOTAGE(n)
 
 /* Record states beyond those of core.h. */
 #define RECORD_FREE 0

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Records out, for a journal, and in again. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/records.h"
@@ -262,8 +263,6 @@ static void restore_lease(struct core *core, uint32_t index, uint64_t deadline_n
 		deadline_set(core, index, deadline_ns);
 	else
 		lease_at(core, index)->deadline_ns = deadline_ns;
-	if (lease_at(core, index)->effect != EFFECT_NONE && !CORE_SABOTAGE(35))
-		effect_relink_lease(core, index);
 }
 
 static int load_lease(struct core *core, uint32_t index, const void *record)
@@ -322,8 +321,6 @@ static void restore_op(struct core *core, uint32_t index)
 		op_enter(core, index);
 	if (op->state == CORE_OP_WAITING)
 		op_hang(core, index, CORE_NONE);
-	if (op->effect != EFFECT_NONE && !CORE_SABOTAGE(36))
-		effect_relink_op(core, index);
 }
 
 static int load_op(struct core *core, uint32_t index, const void *record)
@@ -403,6 +400,43 @@ static int load_all(struct core *core, core_next *next, void *arg)
 	return 0;
 }
 
+static int epoch_order(const void *a, const void *b, void *arg)
+{
+	const uint32_t *x = a, *y = b;
+	const struct core *core = arg;
+	uint64_t first = lease_at(core, *x)->revoked_epoch;
+	uint64_t second = lease_at(core, *y)->revoked_epoch;
+
+	return first != second ? (first < second ? -1 : 1) : (*x < *y ? -1 : *x > *y);
+}
+
+/*
+ * The effects that were not taken. Their order is lost, and made again as far as it matters:
+ * revocations by epoch, as they came; verdicts behind all of them, so that nobody goes on before a
+ * freeze's holder was told; CORE_DISARM behind the verdicts (relax_files()). The rest can be in any
+ * order: a CORE_TELL or CORE_FENCE speaks of a record that has no other effect, a session that is
+ * fenced needs no telling, and a verdict follows from what is, not from what was told.
+ */
+static int relink_effects(struct core *core)
+{
+	uint32_t *leases = malloc(((size_t)core->leases.used + 1) * sizeof(*leases));
+	size_t count = 0;
+
+	if (!leases)
+		return -ENOMEM;
+	for (uint32_t index = 1; index < core->leases.top; index++)
+		if (lease_at(core, index)->effect != EFFECT_NONE)
+			leases[count++] = index;
+	qsort_r(leases, count, sizeof(*leases), epoch_order, core);
+	for (size_t i = 0; i < count && !CORE_SABOTAGE(35); i++)
+		effect_relink_lease(core, leases[i]);
+	free(leases);
+	for (uint32_t index = 1; index < core->ops.top && !CORE_SABOTAGE(36); index++)
+		if (op_at(core, index)->effect != EFFECT_NONE)
+			effect_relink_op(core, index);
+	return 0;
+}
+
 /* Where something was only pending, nothing is left that the guard is armed for. */
 static void relax_files(struct core *core)
 {
@@ -443,6 +477,8 @@ static int restore(struct core *core, uint64_t now_ns, core_next *next, void *ar
 		tables[i]->max = UINT32_MAX;
 	}
 	err = load_all(core, next, arg);
+	if (!err)
+		err = relink_effects(core);
 	if (err)
 		return err;
 	core->epoch += CORE_SABOTAGE(37) ? 0 : EPOCH_JUMP;

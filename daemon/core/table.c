@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/sabotage.h"
+
 #define FIRST_CAPACITY 16u
 #define CHANGED_LAST UINT32_MAX
 /* The index must fit beside a tag of two bits (effects.c). */
@@ -127,7 +129,8 @@ uint32_t table_take(struct table *table)
 		index = table->top++;
 	memset(table_at(table, index), 0, table->stride);
 	table->used++;
-	table_mark(table, index);
+	if (!CORE_SABOTAGE(38))
+		table_mark(table, index);
 	return index;
 }
 
@@ -189,7 +192,8 @@ void table_give(struct table *table, uint32_t index)
 {
 	push_free(table, index);
 	table->used--;
-	table_mark(table, index);
+	if (!CORE_SABOTAGE(39))
+		table_mark(table, index);
 }
 
 void table_enter(struct table *table, uint32_t index)

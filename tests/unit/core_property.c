@@ -5,34 +5,35 @@
  * the model, no more and no less; the state is the model's; the invariants of core.h hold;
  * core_check() is content.
  *
- *	core_property [--seed N] [--steps N]
+ *	core_property [--seed N] [--steps N] [--break N]
+ *
+ * After every input what has changed is saved; now and then the core is thrown away, made anew from
+ * that, and goes on: the effects that were not taken by then come again, no other do, and the state is
+ * that of the model when it was saved.
  *
  * Small tables are among the parameters, so that -ENOLCK comes at every place where memory could
  * lack, and must have changed nothing. Exit status: 0, or 1 with the seed, the step, the last calls
  * and the state.
  *
- * Built with -DCORE_BREAK=n (the core and this file) it must exit 1:
- *	1 a verdict too early   2 a waiter of a shrunk lease forgotten   3 a grant during a passed
- * operation
- *	4 a split part's deadline lost   5 exempt too wide   6 two-file operations ignored by grants
- *	7 pending grants survive a two-file operation   8 disarmed while an operation waits
- *	9 a mapped part taken for a freeze   10 a session fenced twice   11 an answer ends what is
- * held or only being broken   12 a late answer ends a later revocation   13 a split part's
- * revocation forgotten   14 another operation goes on with the answer to a drop   15 a drop while
- * another operation waits   16 as 14, once it is being fenced
- *	17 a session's pending leases listed   50 a fence ends what is not fenced   51 a session
- * stays fenced
- * tests/unit/core_runs does that, and has the same list.
+ * --break, if the core was built with -DCORE_BREAKABLE: it must exit 1 (tests/unit/core_runs, which
+ * lists them).
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "daemon/core/core.h"
+#include "tests/unit/core_store.h"
+
+#ifdef CORE_BREAKABLE
+int core_break;
+#else
+static int core_break;
+#endif
 
 #define FILES 3
 #define SESSIONS 5
@@ -86,6 +87,8 @@ struct model_op {
 /* What a step must have as effects. */
 struct expected {
 	int notice[FILES][SESSIONS][PAGES]; /* 1 + kind */
+	/* The same, but given back before it was taken: it comes with what is left of its lease. */
+	int late_notice[FILES][SESSIONS][PAGES];
 	uint64_t deadline[FILES][SESSIONS][PAGES];
 	bool fence[SESSIONS];
 	bool cancelled[MAX_PENDING];
@@ -100,11 +103,16 @@ static struct model_op ops[MAX_OPS];
 static bool fenced[SESSIONS], armed[FILES];
 static struct expected expected;
 static uint64_t now, late, expected_breaks, expected_fenced, expected_refused;
-static uint64_t last_epoch, told_epoch; /* told_epoch: that of this step's CORE_TELL */
+static uint64_t last_epoch, told_epoch; /* told_epoch: of this step's CORE_TELL */
 static struct told told[16];
 static unsigned told_count;
 static uint64_t seen_epochs[16];
 static unsigned seen_count;
+/* Around a crash. epoch_floor: last_epoch when the step began. epoch_gap: epochs have jumped, and
+ * the next one tells how far. */
+static uint64_t epoch_floor;
+static bool epoch_gap, replaying;
+static struct store saved;
 static uint64_t dead_ticket; /* of a grant that was ended in this world; 0: none yet */
 static struct core_params params;
 static struct core *core;
@@ -181,7 +189,7 @@ static void dump(void)
 			       ops[i].from, ops[i].to, ops[i].in.tgid, (int)ops[i].in.own,
 			       ops[i].in.two_file, ops[i].only_session, ops[i].since);
 	printf("core:\n");
-	while (core_list(core, &cursor, &view))
+	while (core && core_list(core, &cursor, &view))
 		printf("  %" PRIu64 ": %" PRIu64 ":%" PRIu64 " session %" PRIu32
 		       " state %d flags %" PRIx32 " %" PRIx64 "-%" PRIx64 " deadline %" PRIu64 "\n",
 		       view.number, view.dev, view.ino, view.session, (int)view.state, view.flags,
@@ -306,6 +314,24 @@ static void page_fence(int f, int s, int p)
 	}
 }
 
+/* Is the file idle now? */
+static void model_relax(int f)
+{
+	bool busy = false;
+
+	for (int s = 0; s < SESSIONS; s++)
+		for (int p = 0; p < PAGES; p++)
+			busy |= pages[f][s][p].state != 0;
+	for (int i = 0; i < MAX_PENDING; i++)
+		busy |= pendings[i].ticket && pendings[i].file == f;
+	for (int i = 0; i < MAX_OPS; i++)
+		busy |= ops[i].state == CORE_OP_WAITING && ops[i].file == f;
+	MUST(busy == core_file_busy(core, file_dev[f], file_ino[f]), "core_file_busy of file %d",
+	     f);
+	expected.disarm[f] |= armed[f] && !busy;
+	armed[f] &= busy;
+}
+
 /* Who may go on, who is refused, what is idle now. */
 static void model_settle(void)
 {
@@ -326,21 +352,8 @@ static void model_settle(void)
 			op->since = now;
 		}
 	}
-	for (int f = 0; f < FILES; f++) {
-		bool busy = false;
-
-		for (int s = 0; s < SESSIONS; s++)
-			for (int p = 0; p < PAGES; p++)
-				busy |= pages[f][s][p].state != 0;
-		for (int i = 0; i < MAX_PENDING; i++)
-			busy |= pendings[i].ticket && pendings[i].file == f;
-		for (int i = 0; i < MAX_OPS; i++)
-			busy |= ops[i].state == CORE_OP_WAITING && ops[i].file == f;
-		MUST(busy == core_file_busy(core, file_dev[f], file_ino[f]),
-		     "core_file_busy of file %d", f);
-		expected.disarm[f] = armed[f] && !busy;
-		armed[f] &= busy;
-	}
+	for (int f = 0; f < FILES; f++)
+		model_relax(f);
 }
 
 static void model_tick(void)
@@ -448,7 +461,10 @@ static int session_of(uint32_t id)
 
 static void see_epoch(uint64_t epoch)
 {
-	last_epoch = epoch;
+	if (epoch > last_epoch)
+		last_epoch = epoch;
+	if (!replaying)
+		epoch_gap = false;
 	seen_epochs[seen_count++ % 16] = epoch;
 }
 
@@ -460,10 +476,25 @@ static void take_epoch(const struct core_effect *effect, int f, int s)
 		told_epoch = effect->epoch;
 		return;
 	}
-	MUST(effect->epoch > last_epoch, "a revocation's epoch is %" PRIu64, effect->epoch);
+	/* What comes again may have been told before, and in another order. */
+	MUST(effect->epoch > (replaying ? epoch_floor : last_epoch),
+	     "a revocation's epoch is %" PRIu64, effect->epoch);
 	see_epoch(effect->epoch);
 	told[told_count++ % 16] = (struct told){ f, s, page_of(effect->start), page_of(effect->end),
 						 effect->epoch };
+}
+
+/* Adjoining notices come as one, with the newest epoch. Coming again, it can be others that do; the
+ * answer to what was told before is as good. */
+static uint64_t epoch_of_page(const struct core_effect *effect, int f, int s, int p)
+{
+	static uint64_t of_step[FILES][SESSIONS][PAGES], epoch[FILES][SESSIONS][PAGES];
+	bool before = replaying && of_step[f][s][p] == step;
+
+	if (!before || effect->epoch < epoch[f][s][p])
+		epoch[f][s][p] = effect->epoch;
+	of_step[f][s][p] = step;
+	return epoch[f][s][p];
 }
 
 static void take_notice(const struct core_effect *effect)
@@ -473,6 +504,10 @@ static void take_notice(const struct core_effect *effect)
 	MUST(effect->start < effect->end, "an empty notice");
 	take_epoch(effect, f, s);
 	for (int p = page_of(effect->start); p < page_of(effect->end); p++) {
+		if (expected.late_notice[f][s][p] == 1 + (int)effect->kind) {
+			expected.late_notice[f][s][p] = 0;
+			continue;
+		}
 		MUST(expected.notice[f][s][p] == 1 + (int)effect->kind,
 		     "notice %d for file %d session %d page %d, expected %d", (int)effect->kind, f,
 		     s, p, expected.notice[f][s][p] - 1);
@@ -481,7 +516,7 @@ static void take_notice(const struct core_effect *effect)
 		MUST(pages[f][s][p].who == effect->tid, "a notice blames the wrong thread");
 		expected.notice[f][s][p] = 0;
 		if (effect->kind != CORE_TELL)
-			pages[f][s][p].epoch = effect->epoch;
+			pages[f][s][p].epoch = epoch_of_page(effect, f, s, p);
 	}
 }
 
@@ -544,12 +579,12 @@ static void take_disarm(const struct core_effect *effect)
 		     f);
 }
 
-static void take_effects(void)
+/* At most so many. */
+static void take_effects(int most)
 {
 	struct core_effect effect;
 
-	told_epoch = 0;
-	while (core_next_effect(core, &effect)) {
+	while (most-- > 0 && core_next_effect(core, &effect)) {
 		switch (effect.kind) {
 		case CORE_TELL:
 		case CORE_REVOKE:
@@ -572,7 +607,15 @@ static void take_effects(void)
 			break;
 		}
 	}
-	MUST(!told_epoch || told_epoch == last_epoch, "a notice's epoch is %" PRIu64, told_epoch);
+	if (most < 0) /* there may be newer ones to come */
+		return;
+	MUST(!told_epoch || told_epoch == last_epoch || (epoch_gap && told_epoch > last_epoch),
+	     "a notice's epoch is %" PRIu64, told_epoch);
+	if (told_epoch) {
+		last_epoch = told_epoch;
+		epoch_gap = false;
+		told_epoch = 0;
+	}
 }
 
 static void check_nothing_missing(void)
@@ -710,7 +753,7 @@ static void compare(void)
 	const char *wrong;
 	uint64_t next = UINT64_MAX;
 
-	take_effects();
+	take_effects(INT_MAX);
 	check_nothing_missing();
 	wrong = core_check(core);
 	MUST(!wrong, "core_check: %s", wrong);
@@ -804,7 +847,9 @@ static void step_grant_end(void)
 		MUST(err == 0 || err == -ENOLCK, "a grant failed at its end: %d", err);
 	if (ok && !err)
 		model_hold(&grant);
-	MUST(epoch == (ok && !err ? last_epoch + 1 : 0), "the epoch is %" PRIu64, epoch);
+	MUST(epoch == (ok && !err ? last_epoch + 1 : 0) ||
+		     (ok && !err && epoch_gap && epoch > last_epoch),
+	     "the epoch is %" PRIu64, epoch);
 	if (epoch)
 		see_epoch(epoch);
 }
@@ -843,8 +888,12 @@ static void step_release(void)
 			   byte_of(to));
 	note("release file %d session %d pages %d-%d: %d", f, s, from, to, err);
 	check_given_back(f, s, from, to, err);
-	for (int p = from; !err && p < to; p++)
+	for (int p = from; !err && p < to; p++) {
 		pages[f][s][p].state = 0;
+		if (expected.notice[f][s][p])
+			expected.late_notice[f][s][p] = expected.notice[f][s][p];
+		expected.notice[f][s][p] = 0;
+	}
 }
 
 /* Invariant 5: an operation that waits for this page must not go on by its answer, since the
@@ -1021,7 +1070,7 @@ static void step_op_finished(void)
 	}
 	note("op_finished %d", i);
 	core_op_finished(core, now, ops[i].handle);
-	if (ops[i].state == CORE_OP_WAITING)
+	if (ops[i].state == CORE_OP_WAITING || expected.verdict[i])
 		expected.verdict[i] = 3;
 	ops[i].state = 0;
 }
@@ -1108,6 +1157,148 @@ static void step_time(void)
 	model_tick();
 }
 
+/* --- crashes ---------------------------------------------------------------------------------- */
+
+/* The model as it was when the core was saved. What clients know goes on instead: told, epochs, time. */
+static struct {
+	struct page pages[FILES][SESSIONS][PAGES];
+	struct pending pendings[MAX_PENDING];
+	struct model_op ops[MAX_OPS];
+	bool fenced[SESSIONS], armed[FILES];
+	struct expected expected;
+	uint64_t breaks, fences, refusals;
+} kept;
+
+static void keep_model(void)
+{
+	memcpy(kept.pages, pages, sizeof(pages));
+	memcpy(kept.pendings, pendings, sizeof(pendings));
+	memcpy(kept.ops, ops, sizeof(ops));
+	memcpy(kept.fenced, fenced, sizeof(fenced));
+	memcpy(kept.armed, armed, sizeof(armed));
+	kept.expected = expected;
+	kept.breaks = expected_breaks;
+	kept.fences = expected_fenced;
+	kept.refusals = expected_refused;
+}
+
+static void model_back(void)
+{
+	memcpy(pages, kept.pages, sizeof(pages));
+	memcpy(pendings, kept.pendings, sizeof(pendings));
+	memcpy(ops, kept.ops, sizeof(ops));
+	memcpy(fenced, kept.fenced, sizeof(fenced));
+	memcpy(armed, kept.armed, sizeof(armed));
+	expected = kept.expected;
+	expected_breaks = kept.breaks;
+	expected_fenced = kept.fences;
+	expected_refused = kept.refusals;
+}
+
+static void save(void)
+{
+	core_save(core, false, store_put, &saved);
+	MUST(!saved.wrong, "%s", saved.wrong);
+}
+
+static const char *const kind_names[] = { "head", "files", "fenced sessions", "leases",
+					  "operations" };
+
+/* What was saved bit by bit is what there is. */
+static void compare_saved(void)
+{
+	static struct store whole;
+	unsigned kind;
+
+	store_clear(&whole);
+	memcpy(whole.room, saved.room, sizeof(whole.room));
+	core_save(core, true, store_put, &whole);
+	kind = store_differ(&saved, &whole);
+	MUST(kind == CORE_SAVED_KINDS, "saved %s are not what there is", kind_names[kind]);
+}
+
+/* Pending grants are gone, and nobody need be told; what was armed for them alone is disarmed. */
+static void model_crash(void)
+{
+	model_back();
+	memset(pendings, 0, sizeof(pendings));
+	memset(expected.cancelled, 0, sizeof(expected.cancelled));
+	for (int f = 0; f < FILES; f++)
+		model_relax(f);
+	epoch_gap = true;
+	told_epoch = 0;
+}
+
+static void crash(void)
+{
+	int away = chance(50) ? 0 : below(40);
+	int err;
+
+	now += (uint64_t)away;
+	late += (uint64_t)away;
+	core_free(core);
+	core = NULL;
+	err = core_restore(&core, &params, now, store_next, &saved);
+	note("crash, %d away: %d", away, err);
+	MUST(err == 0, "restored: %d", err);
+	model_crash();
+	save();
+	compare_saved();
+}
+
+/* After an input, by the daemon's rule: first it is saved, then its effects are carried out; some of
+ * what that led to in the core can be lost. Returns with effects not taken yet. */
+static void crash_turn(void)
+{
+	static void (*const led_to[])(void) = { step_answer, step_release, step_time,
+						step_session_failed, step_session_gone };
+	int twice = below(3);
+
+	keep_model();
+	take_effects(chance(30) ? 0 : chance(30) ? INT_MAX : below(4));
+	if (chance(40)) {
+		chance(50) ? step_release() : step_op_finished();
+		model_settle();
+		save();
+		keep_model();
+	}
+	if (chance(30)) {
+		save();
+		keep_model();
+		take_effects(below(4));
+	} else if (chance(50)) {
+		take_effects(INT_MAX);
+		check_nothing_missing();
+		memset(&expected, 0, sizeof(expected));
+		led_to[below(sizeof(led_to) / sizeof(*led_to))]();
+		model_settle();
+		take_effects(chance(50) ? INT_MAX : below(4));
+	}
+	replaying = true;
+	for (crash(); twice == 0; twice++) {
+		keep_model();
+		take_effects(chance(50) ? 0 : below(4));
+		crash();
+	}
+}
+
+static void take_turn(void (*step_run)(void))
+{
+	epoch_floor = last_epoch;
+	memset(&expected, 0, sizeof(expected));
+	step_run();
+	model_settle();
+	save();
+	if (chance(5))
+		compare_saved();
+	if (chance(3))
+		crash_turn();
+	compare();
+	replaying = false;
+}
+
+/* --- choosing --------------------------------------------------------------------------------- */
+
 struct step_kind {
 	void (*run)(void);
 	int weight;
@@ -1129,10 +1320,7 @@ static void one_step(void)
 		total += step_kinds[k].weight;
 	for (at = below(total); at >= step_kinds[i].weight; i++)
 		at -= step_kinds[i].weight;
-	memset(&expected, 0, sizeof(expected));
-	step_kinds[i].run();
-	model_settle();
-	compare();
+	take_turn(step_kinds[i].run);
 }
 
 /* --- worlds ----------------------------------------------------------------------------------- */
@@ -1157,7 +1345,11 @@ static void new_world(void)
 		.max_leases = chance(60) ? 100000 : 8 + (uint32_t)below(30),
 		.max_ops = chance(80) ? 1000 : 4 + (uint32_t)below(8),
 		.max_files = chance(90) ? 1000 : 2,
+		.room = store_room,
+		.room_arg = &saved,
 	};
+	store_clear(&saved);
+	epoch_gap = false;
 	note("new core: leases %" PRIu32 ", ops %" PRIu32 ", files %" PRIu32, params.max_leases,
 	     params.max_ops, params.max_files);
 	core = core_new(&params);
@@ -1185,13 +1377,18 @@ int main(int argc, char **argv)
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return 2;
 	for (int i = 1; i < argc; i += 2) {
-		bool is_seed = strcmp(argv[i], "--seed") == 0;
+		uint64_t value = i + 1 < argc ? number_of(argv[i + 1]) : 0;
 
-		if ((!is_seed && strcmp(argv[i], "--steps") != 0) || i + 1 == argc) {
-			fprintf(stderr, "usage: core_property [--seed N] [--steps N]\n");
+		if (i + 1 < argc && strcmp(argv[i], "--seed") == 0) {
+			seed = value;
+		} else if (i + 1 < argc && strcmp(argv[i], "--steps") == 0) {
+			steps = value;
+		} else if (i + 1 < argc && strcmp(argv[i], "--break") == 0) {
+			core_break = (int)value;
+		} else {
+			fprintf(stderr, "usage: core_property [--seed N] [--steps N] [--break N]\n");
 			return 2;
 		}
-		*(is_seed ? &seed : &steps) = number_of(argv[i + 1]);
 	}
 	random_state = seed;
 	printf("core_property: --seed %" PRIu64 " --steps %" PRIu64 "\n", seed, steps);
