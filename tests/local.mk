@@ -52,6 +52,7 @@ unit_cppflags = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(LIBSYSTEMD_CFLAGS) $(INIH_CF
 unit_programs = \
 	proto_validate \
 	config_load \
+	core_restore \
 	core_rules \
 	decode_calls \
 	decode_i386 \
@@ -73,6 +74,10 @@ proto_validate_LDADD = libproto.la $(CMOCKA_LIBS)
 config_load_SOURCES = tests/unit/config_load.c daemon/config.c daemon/config.h
 config_load_CPPFLAGS = $(unit_cppflags)
 config_load_LDADD = $(INIH_LIBS) $(CMOCKA_LIBS)
+
+core_restore_SOURCES = tests/unit/core_restore.c tests/unit/core_store.h
+core_restore_CPPFLAGS = $(unit_cppflags)
+core_restore_LDADD = libcore.la $(CMOCKA_LIBS)
 
 core_rules_SOURCES = tests/unit/core_rules.c
 core_rules_CPPFLAGS = $(unit_cppflags)
@@ -171,7 +176,7 @@ mr_destroy_SOURCES = tests/guest/mr_destroy.c $(worker_side)
 mr_destroy_CPPFLAGS = $(unit_cppflags) $(LIBIBVERBS_CFLAGS)
 mr_destroy_LDADD = libpool.la libproto.la $(LIBIBVERBS_LIBS) -lpthread
 
-core_property_SOURCES = tests/unit/core_property.c
+core_property_SOURCES = tests/unit/core_property.c tests/unit/core_store.h
 core_property_LDADD = libcore.la
 
 # Not sanitized: they run under the shim, whose runtime they are to be without.

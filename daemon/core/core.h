@@ -239,16 +239,55 @@ void core_tick(struct core *core, uint64_t now_ns);
 
 /* A record of core/saved.h; NULL: there is none (any more) with this index. */
 typedef void core_put(void *arg, unsigned kind, uint32_t index, const void *record);
-/* The first record of the kind behind *index, which becomes its index; NULL: none. */
+/* The first record of the kind behind *index, which becomes its index; NULL: none. Aligned to 8 bytes;
+ * ascending. */
 typedef const void *core_next(void *arg, unsigned kind, uint32_t *index);
 
-/* Hands out what changed since the last call; `all`: everything there is (for a new journal). Cannot
- * fail, and changes nothing else. */
+/*
+ * Hands out what changed since the last call; `all`: everything there is (for a new journal). Cannot
+ * fail, and changes nothing else.
+ *
+ * The rule: save and commit after an input, before its effects are carried out or its answer leaves, and
+ * again before the next effect if carrying one out led to a call here. A message is taken from its
+ * socket only after that. So what is restored is never newer than what anybody was told, and both
+ * inputs and effects can come again. Then, of what is the same as before:
+ *   core_release        nothing is left to give back. Consume it before a later message of its session is
+ *                       executed, or it takes what was granted since
+ *   core_answered       ends nothing that was revoked since: those epochs are higher
+ *   core_grant_begin,   a grant of what is held already: no new lease, a new epoch, and flags that are
+ *   core_grant_end      joined twice are the same. But it can be -EAGAIN now, where it had become held: a
+ *                       lease that the holder does not know of, until it is broken or the session is
+ *                       gone. Look at what the session holds there first. Tickets from before a crash
+ *                       are dead (-EAGAIN), and never those of another
+ *   core_attempt        would be a second operation: look for its cookie first (core_list_ops)
+ *   core_op_finished,   the index may be another's by now: match the cookie. Safe with indices from
+ *   core_op_one_file    core_list_ops
+ *   core_session_gone   nothing is left. The number may only be given anew when no saved effect names it:
+ *                       not before the effects after core_restore() are drained
+ *   core_session_failed fences what was revoked since, too; of a session that is to be fenced anyway
+ *   core_fenced         only of the fence that it came of: the range may be fenced anew since. After a
+ *                       crash begin the fence again, and forget what the old one found
+ *   core_fence_over     nothing; lost, the session stays fenced until core_list_fenced() says so
+ *   core_tick           nothing that is not due
+ * and of effects:
+ *   CORE_TELL, CORE_REVOKE, CORE_DROP  with the epoch they had. A holder that has let go says so again
+ *   CORE_FENCE          killing twice is killing once
+ *   CORE_VERDICT        its event may be answered, and its number another's: answer by what names the
+ *                       event for ever (the cookie), and take "no such event" for answered
+ *   CORE_DISARM         nothing is there to let go of, or it is idle still
+ *   CORE_CANCELLED      does not come again: its grant is gone without it
+ */
 void core_save(struct core *core, bool all, core_put *put, void *arg);
 
 /*
- * A core made of what was saved, with the same indices of operations. 0, -ENOMEM, -EBADMSG (no core
- * can have saved that), or what params->room says. More records than the parameters allow are kept.
+ * A core made of what was saved, with the same indices of operations, and with the effects that were not
+ * taken. 0, -ENOMEM, -EBADMSG (no core can have saved that), or what params->room says. More records
+ * than the parameters allow are kept. Save it before anything else, drain it before new sessions come;
+ * CORE_FENCE does not come again once it was taken: see core_list_fenced().
+ *
+ * Pending grants are gone. What is being revoked is asked for again (the answer may have come to
+ * nobody), and has its margin again from now_ns, what is being fenced its fence time: the time in which
+ * nobody listened is not the holder's. So each restart adds so much to what invariant 3 allows.
  */
 int core_restore(struct core **core, const struct core_params *params, uint64_t now_ns,
 		 core_next *next, void *arg);

@@ -79,6 +79,7 @@ struct core_lease {
 		} pending;
 	};
 };
+/* The rest: its place in the heap 4, among the changed ones 4, in the hash 4 to 8. */
 _Static_assert(sizeof(struct core_lease) <= 152, "a lease may cost 200 bytes in all");
 
 struct core_op {

@@ -400,6 +400,24 @@ static int load_all(struct core *core, core_next *next, void *arg)
 	return 0;
 }
 
+/* The answer to a revocation may have come to nobody, and its time, or a fence's, have run while nobody
+ * looked: it is asked again, and each has its time again. */
+static void ask_again(struct core *core, uint32_t index, uint64_t now_ns)
+{
+	struct core_lease *lease = lease_at(core, index);
+	uint64_t least = add_saturated(now_ns, lease->state == CORE_REVOKING
+						       ? core->params.margin_ns
+						       : core->params.fence_ns);
+
+	if (lease->state != CORE_REVOKING && lease->state != CORE_FENCING)
+		return;
+	if (lease->state == CORE_REVOKING && lease->effect == EFFECT_NONE)
+		lease->effect = lease->dropped ? EFFECT(CORE_DROP) : EFFECT(CORE_REVOKE);
+	if (lease->deadline_ns < least)
+		deadline_set(core, index, least);
+	table_mark(&core->leases, index);
+}
+
 static int epoch_order(const void *a, const void *b, void *arg)
 {
 	const uint32_t *x = a, *y = b;
@@ -477,6 +495,8 @@ static int restore(struct core *core, uint64_t now_ns, core_next *next, void *ar
 		tables[i]->max = UINT32_MAX;
 	}
 	err = load_all(core, next, arg);
+	for (uint32_t index = 1; !err && index < core->leases.top && !CORE_SABOTAGE(43); index++)
+		ask_again(core, index, now_ns);
 	if (!err)
 		err = relink_effects(core);
 	if (err)

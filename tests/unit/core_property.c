@@ -297,6 +297,7 @@ static void page_revoke(int f, int s, int p, enum core_effect_kind kind)
 		return;
 	}
 	page->state = CORE_REVOKING;
+	page->epoch = 0; /* until it is told */
 	page->drop = kind == CORE_DROP;
 	page->deadline = now + params.margin_ns;
 	expect_notice(f, s, p, kind, page->deadline);
@@ -477,23 +478,25 @@ static void take_epoch(const struct core_effect *effect, int f, int s)
 		return;
 	}
 	/* What comes again may have been told before, and in another order. */
-	MUST(effect->epoch > (replaying ? epoch_floor : last_epoch),
-	     "a revocation's epoch is %" PRIu64, effect->epoch);
+	MUST(replaying || effect->epoch > last_epoch, "a revocation's epoch is %" PRIu64,
+	     effect->epoch);
 	see_epoch(effect->epoch);
 	told[told_count++ % 16] = (struct told){ f, s, page_of(effect->start), page_of(effect->end),
 						 effect->epoch };
 }
 
 /* Adjoining notices come as one, with the newest epoch. Coming again, it can be others that do; the
- * answer to what was told before is as good. */
+ * answer to what was told before, of this revocation, is as good. */
 static uint64_t epoch_of_page(const struct core_effect *effect, int f, int s, int p)
 {
 	static uint64_t of_step[FILES][SESSIONS][PAGES], epoch[FILES][SESSIONS][PAGES];
-	bool before = replaying && of_step[f][s][p] == step;
+	uint64_t before = pages[f][s][p].epoch;
 
-	if (!before || effect->epoch < epoch[f][s][p])
-		epoch[f][s][p] = effect->epoch;
+	if (!before && replaying && of_step[f][s][p] == step)
+		before = epoch[f][s][p];
+	MUST(before || effect->epoch > epoch_floor, "an old epoch: %" PRIu64, effect->epoch);
 	of_step[f][s][p] = step;
+	epoch[f][s][p] = before && before < effect->epoch ? before : effect->epoch;
 	return epoch[f][s][p];
 }
 
@@ -1217,10 +1220,28 @@ static void compare_saved(void)
 	MUST(kind == CORE_SAVED_KINDS, "saved %s are not what there is", kind_names[kind]);
 }
 
+/* What was asked is asked again, with time to answer. */
+static void model_ask_again(int f, int s, int p)
+{
+	struct page *page = &pages[f][s][p];
+	uint64_t more = page->state == CORE_REVOKING ? params.margin_ns : params.fence_ns;
+
+	if (page->state != CORE_REVOKING && page->state != CORE_FENCING)
+		return;
+	if (page->deadline < now + more)
+		page->deadline = now + more;
+	if (page->state == CORE_REVOKING)
+		expect_notice(f, s, p, page->drop ? CORE_DROP : CORE_REVOKE, page->deadline);
+}
+
 /* Pending grants are gone, and nobody need be told; what was armed for them alone is disarmed. */
 static void model_crash(void)
 {
 	model_back();
+	for (int f = 0; f < FILES; f++)
+		for (int s = 0; s < SESSIONS; s++)
+			for (int p = 0; p < PAGES; p++)
+				model_ask_again(f, s, p);
 	memset(pendings, 0, sizeof(pendings));
 	memset(expected.cancelled, 0, sizeof(expected.cancelled));
 	for (int f = 0; f < FILES; f++)
@@ -1235,7 +1256,7 @@ static void crash(void)
 	int err;
 
 	now += (uint64_t)away;
-	late += (uint64_t)away;
+	late += (uint64_t)away + params.margin_ns + params.fence_ns;
 	core_free(core);
 	core = NULL;
 	err = core_restore(&core, &params, now, store_next, &saved);

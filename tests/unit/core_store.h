@@ -17,7 +17,7 @@
 
 struct store_record {
 	bool used;
-	char bytes[sizeof(struct core_saved_lease)];
+	_Alignas(8) char bytes[sizeof(struct core_saved_lease)];
 };
 
 struct store {
@@ -76,7 +76,7 @@ static const void *store_next(void *arg, unsigned kind, uint32_t *index)
 }
 
 /* The first kind in which they differ; CORE_SAVED_KINDS: none. */
-static unsigned store_differ(const struct store *a, const struct store *b)
+static inline unsigned store_differ(const struct store *a, const struct store *b)
 {
 	for (unsigned kind = 0; kind < CORE_SAVED_KINDS; kind++) {
 		uint32_t high = a->high[kind] > b->high[kind] ? a->high[kind] : b->high[kind];
