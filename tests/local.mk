@@ -52,6 +52,7 @@ unit_cppflags = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(LIBSYSTEMD_CFLAGS) $(INIH_CF
 unit_programs = \
 	proto_validate \
 	config_load \
+	core_killed \
 	core_restore \
 	core_rules \
 	decode_calls \
@@ -75,6 +76,11 @@ config_load_SOURCES = tests/unit/config_load.c daemon/config.c daemon/config.h
 config_load_CPPFLAGS = $(unit_cppflags)
 config_load_LDADD = $(INIH_LIBS) $(CMOCKA_LIBS)
 
+# It includes daemon/journal.c, as journal_cut does.
+core_killed_SOURCES = tests/unit/core_killed.c
+core_killed_CPPFLAGS = $(unit_cppflags)
+core_killed_LDADD = libcore.la $(CMOCKA_LIBS)
+
 core_restore_SOURCES = tests/unit/core_restore.c tests/unit/core_store.h
 core_restore_CPPFLAGS = $(unit_cppflags)
 core_restore_LDADD = libcore.la $(CMOCKA_LIBS)
@@ -95,7 +101,6 @@ guard_tables_SOURCES = tests/unit/guard_tables.c
 guard_tables_CPPFLAGS = $(unit_cppflags)
 guard_tables_LDADD = libguard.la $(CMOCKA_LIBS) -lpthread
 
-# It includes daemon/journal.c.
 journal_cut_SOURCES = tests/unit/journal_cut.c
 journal_cut_CPPFLAGS = $(unit_cppflags)
 journal_cut_LDADD = $(CMOCKA_LIBS)
