@@ -23,6 +23,10 @@ struct core *core_new(const struct core_params *params)
 
 	if (!core)
 		return NULL;
+	if (params->room && params->room(params->room_arg, CORE_SAVED_HEAD, 1) < 0) {
+		free(core);
+		return NULL;
+	}
 	core->params = *params;
 	core->saved.epoch = UINT64_MAX; /* as no head is: the first one is saved */
 	/* So that one call of core_tick() moves a lease by one state and overtakes no

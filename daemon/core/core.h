@@ -145,7 +145,7 @@ struct core_effect {
 	char comm[16];
 };
 
-/* NULL: no memory. */
+/* NULL: no memory, or no room to save it. */
 struct core *core_new(const struct core_params *params);
 void core_free(struct core *core);
 

@@ -259,21 +259,26 @@ static void smaller_limits_lose_nothing(void **state)
 
 static int no_room(void *arg, unsigned kind, uint32_t index)
 {
-	(void)arg;
+	const unsigned *full = arg;
+
 	(void)index;
-	return kind == CORE_SAVED_LEASE ? -ENOSPC : 0;
+	return kind == *full ? -ENOSPC : 0;
 }
 
 /* Where nothing can be saved, nothing is promised. */
 static void without_room_no_grant(void **state)
 {
 	struct core_params full = params;
+	unsigned kind = CORE_SAVED_HEAD;
 	struct core *core;
 	uint64_t ticket;
 	bool two_file;
 
 	(void)state;
 	full.room = no_room;
+	full.room_arg = &kind;
+	assert_null(core_new(&full));
+	kind = CORE_SAVED_LEASE;
 	core = core_new(&full);
 	assert_int_equal(core_grant_begin(core, 1, 7, 8, 0, 10, ALICE, 10, 0, &ticket, &two_file),
 			 -ENOSPC);

@@ -53,7 +53,7 @@ static void store_put(void *arg, unsigned kind, uint32_t index, const void *reco
 		store->wrong = "an index out of range is saved";
 		return;
 	}
-	if (record && kind != CORE_SAVED_HEAD && index > store->room[kind])
+	if (record && index > store->room[kind])
 		store->wrong = "a record is saved that no room was asked for";
 	to = &store->records[kind][index];
 	memset(to, 0, sizeof(*to));
