@@ -17,6 +17,12 @@ daxleased_SOURCES = \
 	daemon/holders.c \
 	daemon/journal.c \
 	daemon/journal.h \
+	daemon/keeper.c \
+	daemon/keeper.h \
+	daemon/keeper_start.c \
+	daemon/keeper_start.h \
+	daemon/keeper_table.c \
+	daemon/keeper_table.h \
 	daemon/log.c \
 	daemon/log.h \
 	daemon/main.c \

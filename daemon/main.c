@@ -2,6 +2,7 @@
 /* daxleased: options, signals, and the order in which things start and end. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
+#include "daemon/keeper.h"
 #include "daemon/log.h"
 #include "daemon/saved.h"
 #include "daemon/store.h"
@@ -50,6 +52,8 @@ static void usage(FILE *out)
 		     "\n"
 		     "  -c, --config FILE    default " CONFIG_DEFAULT "\n"
 		     "      --check-config   say what is wrong in it, and end\n"
+		     "      --keeper         first option only: run the daemon as a child, and keep what lets it\n"
+		     "                       go on after a crash, as systemd does where there is one\n"
 		     "      --debug          log more\n"
 		     "      --test-no-guard  let every operation through: for tests of the guard, protects nothing\n"
 		     "  -V, --version\n"
@@ -335,12 +339,37 @@ static int run(struct daemon *d, const struct options *o)
 	return rc < 0 ? 1 : 0;
 }
 
+/* Runs the same program, with the other options, under a keeper. */
+static int keep(char **argv)
+{
+	char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	int status;
+
+	if (length < 0) {
+		perror("daxleased: /proc/self/exe");
+		return 1;
+	}
+	path[length] = 0;
+	argv[1] = argv[0];
+	log_open();
+	umask(0077);
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptors();
+	status = keeper_run(path, argv + 1);
+	log_close();
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon d = {.mountinfo_fd = -1, .mounts_epoll = -1, .listen_fd = -1};
 	struct options o = {0};
-	int rc = parse(argc, argv, &o);
+	int rc;
 
+	if (argc > 1 && strcmp(argv[1], "--keeper") == 0)
+		return keep(argv);
+	rc = parse(argc, argv, &o);
 	if (rc >= 0)
 		return rc;
 	if (config_load(o.config, &d.config, stderr) < 0)

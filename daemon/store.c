@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/log.h"
@@ -90,6 +91,7 @@ int store_put(struct store *store, enum store_kind kind, int fd, uint32_t *slot_
 		rc = store_send_put(store, name, fd);
 	if (rc < 0)
 		return rc;
+	store->puts_unprobed += store->state == STORE_KEPT;
 	store_set_used(store, kind, slot, true);
 	if (slot_of_caller)
 		*slot_of_caller = slot;
@@ -99,12 +101,28 @@ int store_put(struct store *store, enum store_kind kind, int fd, uint32_t *slot_
 	return 0;
 }
 
+static void nothing(void *arg, int error)
+{
+	(void)arg;
+	(void)error;
+}
+
 void store_remove(struct store *store, enum store_kind kind, uint32_t slot)
 {
+	struct removal *removal;
 	char name[STORE_NAME_SIZE];
 
 	if (slot >= STORE_SLOTS || !store_is_used(store, kind, slot))
 		return;
+	removal = store->puts_unprobed ? malloc(sizeof(*removal)) : NULL;
+	if (removal) {
+		*removal = (struct removal){.kind = kind, .slot = slot};
+		STAILQ_INSERT_TAIL(&store->removals, removal, entry);
+		/* Sent with the next question; if none can be asked, with a later one. */
+		if (store_confirm(store, nothing, NULL) < 0)
+			log_warning("asking the keeper is put off: no memory");
+		return;
+	}
 	store_set_used(store, kind, slot, false);
 	store_name(kind, slot, name);
 	store_send_remove(store, name);

@@ -138,6 +138,17 @@ static void close_question(struct store *store)
 	store_send_remove(store, STORE_PROBE);
 }
 
+static void send_removals(struct store *store)
+{
+	struct removal *removal;
+
+	while ((removal = STAILQ_FIRST(&store->removals))) {
+		STAILQ_REMOVE_HEAD(&store->removals, entry);
+		store_remove(store, removal->kind, removal->slot); /* at once, now */
+		free(removal);
+	}
+}
+
 /* Sends the question of all who wait, unless another is on its way. 0 or -errno. */
 static int ask(struct store *store)
 {
@@ -149,6 +160,8 @@ static int ask(struct store *store)
 	store->probe = send_pipe(store, false);
 	if (store->probe < 0)
 		return store->probe;
+	store->puts_unprobed = 0;
+	send_removals(store);
 	store->barrier = send_pipe(store, true);
 	event.data.fd = store->barrier;
 	if (store->barrier < 0 ||

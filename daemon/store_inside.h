@@ -29,6 +29,12 @@ struct waiter {
 };
 STAILQ_HEAD(waiters, waiter);
 
+struct removal {
+	STAILQ_ENTRY(removal) entry;
+	enum store_kind kind;
+	uint32_t slot;
+};
+
 struct handed {
 	enum store_kind kind;
 	uint32_t slot;
@@ -58,6 +64,12 @@ struct store {
 	int barrier, probe; /* -1 */
 	uint64_t answer_at_ns;
 	unsigned dropped_before; /* notify.dropped then */
+	/*
+	 * If a put found the store full, the probe behind it must find it full, too: so no removal
+	 * goes between them. The slots of these are still taken.
+	 */
+	unsigned puts_unprobed;
+	STAILQ_HEAD(, removal) removals;
 };
 
 /* store.c */
@@ -69,6 +81,7 @@ void store_set_reason(struct store *store, const char *format, ...)
 /* store_ask.c */
 /* 0, also where nobody is there (any more); -ENOMEM, -EMFILE ... */
 int store_send_put(struct store *store, const char *name, int fd);
+/* By name, for what has no slot. */
 void store_send_remove(struct store *store, const char *name);
 /* 0, or -ENOTCONN: there is no keeper, ask nothing; -ENOMEM, -EMFILE. */
 int store_add_waiter(struct store *store, struct waiter waiter);

@@ -146,11 +146,13 @@ bool store_name_parse(const char *name, enum store_kind *kind, uint32_t *slot)
 	return false;
 }
 
+unsigned store_names_size(void)
+{
+	return (unsigned)(ENVIRONMENT_PAGES * sysconf(_SC_PAGESIZE) - (long)sizeof(VARIABLE));
+}
+
 unsigned store_names_room(void)
 {
-	long bytes = ENVIRONMENT_PAGES * sysconf(_SC_PAGESIZE) - (long)sizeof(VARIABLE);
-
 	/* The single ones, and what a socket unit adds, have longer names. */
-	bytes -= STORE_NAME_SIZE * (STORE_KINDS + 8);
-	return (unsigned)(bytes / (1 + DIGITS + 1));
+	return (store_names_size() - STORE_NAME_SIZE * (STORE_KINDS + 8)) / (1 + DIGITS + 1);
 }

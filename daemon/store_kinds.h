@@ -17,7 +17,8 @@
 bool store_kind_single(enum store_kind kind); /* there is one at most */
 /* "journal"; "c0a7": a letter and three digits of base 32. */
 void store_name(enum store_kind kind, uint32_t slot, char name[STORE_NAME_SIZE]);
-/* What of them fits in the environment, in names with as many bytes as those of clients. */
+/* Bytes for all names with a separator each, and how many descriptors with names of clients that is. */
+unsigned store_names_size(void);
 unsigned store_names_room(void);
 /* false: none of ours. */
 bool store_name_parse(const char *name, enum store_kind *kind, uint32_t *slot);

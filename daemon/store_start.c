@@ -53,8 +53,10 @@ static int take_all_back(struct store *store)
 	return count > 0 && !store->handed ? -ENOMEM : count < 0 ? count : 0;
 }
 
-/* What is known before anything is tried: systemd says FileDescriptorStoreMax= since version 254, for older ones
- * the unit does, and our keeper always. */
+/*
+ * What is known before anything is tried; 0: nothing. systemd says what FileDescriptorStoreMax= is since version 254, and
+ * our keeper does; for older ones the unit says it a second time.
+ */
 static unsigned known_capacity(void)
 {
 	const char *text = getenv("FDSTORE");
@@ -63,9 +65,9 @@ static unsigned known_capacity(void)
 	char *end;
 
 	if (!text)
-		return room;
-	max = strtoul(text, &end, 10);
-	return *end || max > room ? room : (unsigned)max;
+		text = getenv("DAXLEASE_FDSTORE");
+	max = text ? strtoul(text, &end, 10) : 0;
+	return max && *end ? 0 : max > room ? room : (unsigned)max;
 }
 
 static void first_answer(void *arg, int error)
@@ -73,43 +75,50 @@ static void first_answer(void *arg, int error)
 	*(int *)arg = error;
 }
 
-/* Whether the keeper, if there is one, takes anything: the one time that we wait for it. */
-static void find_keeper(struct store *store)
+/* Waits for the keeper, once. 0: it takes something; else -errno. */
+static int try_keeper(struct store *store)
 {
-	int error = 1, rc;
-	const char *why = "";
+	int error = 1, rc = store_confirm(store, first_answer, &error);
 
-	store->capacity = known_capacity();
-	store->state = STORE_KEPT;
-	rc = store_confirm(store, first_answer, &error);
 	while (rc == 0 && error == 1) {
 		struct pollfd p = {.fd = store->epoll_fd, .events = POLLIN};
 
 		poll(&p, 1, -1); /* the timer ends it */
 		store_dispatch(store);
 	}
-	if (rc < 0)
-		error = rc;
+	return rc < 0 ? rc : error;
+}
+
+/* Whether there is a keeper that takes anything, and how much. */
+static void find_keeper(struct store *store)
+{
+	int error;
+
+	store->capacity = known_capacity();
+	if (!store->capacity) {
+		store_set_reason(store,
+				 "who started the daemon keeps nothing: FileDescriptorStoreMax= is "
+				 "0, or the "
+				 "unit does not say it again (Environment=DAXLEASE_FDSTORE=)");
+		return;
+	}
+	store->state = STORE_KEPT;
+	store_set_reason(store, "kept by who started the daemon");
+	error = try_keeper(store);
+	if (error == -ETIMEDOUT) /* it is slow; each client's descriptors are asked for again */
+		error = 0;
 	if (error == -ENOSPC && store->stored > store_is_used(store, STORE_LISTEN, 0)) {
 		log_error("the descriptor store is full: no client is taken any more. Raise "
-			  "FileDescriptorStoreMax");
+			  "FileDescriptorStoreMax=");
 		store->capacity = store->stored;
 		error = 0;
 	}
-	if (error == -ETIMEDOUT)
-		error = 0; /* it is slow; each client's descriptors are asked for again */
-	if (error == -ENOSPC)
-		why = "it stores nothing: set FileDescriptorStoreMax in the unit";
-	else if (error)
-		why = strerror(-error);
-	if (error)
-		store->state = STORE_NONE;
-	if (store->state == STORE_LOST)
+	if (!error)
 		return;
-	if (store->state == STORE_KEPT)
-		store_set_reason(store, "kept by who started the daemon");
-	else
-		store_set_reason(store, "who started the daemon keeps nothing (%s)", why);
+	store->state = STORE_NONE;
+	store_set_reason(store, "who started the daemon keeps nothing: %s",
+			 error == -ENOSPC ? "set FileDescriptorStoreMax= in the unit"
+					  : strerror(-error));
 }
 
 int store_open(struct store **out, store_close_fn closing)
@@ -124,6 +133,7 @@ int store_open(struct store **out, store_close_fn closing)
 	STAILQ_INIT(&store->asking);
 	STAILQ_INIT(&store->waiting);
 	STAILQ_INIT(&store->finishing);
+	STAILQ_INIT(&store->removals);
 	reachable = notify_open(&store->notify);
 	rc = store_loop_open(store);
 	if (rc == 0)
@@ -148,6 +158,7 @@ int store_open(struct store **out, store_close_fn closing)
 
 void store_free(struct store *store)
 {
+	struct removal *removal;
 	struct waiter *w;
 
 	if (!store)
@@ -158,6 +169,10 @@ void store_free(struct store *store)
 		if (w->fd >= 0)
 			store->closing(w->fd, w->uid);
 		free(w);
+	}
+	while ((removal = STAILQ_FIRST(&store->removals))) {
+		STAILQ_REMOVE_HEAD(&store->removals, entry);
+		free(removal);
 	}
 	for (unsigned i = 0; i < store->handed_count; i++) {
 		if (store->handed[i].fd >= 0)

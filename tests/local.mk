@@ -16,6 +16,7 @@ EXTRA_DIST += \
 	tests/guest/breakers_run \
 	tests/guest/fetch-kernel \
 	tests/guest/initramfs-init \
+	tests/guest/keeper \
 	tests/guest/inside \
 	tests/guest/leases \
 	tests/guest/mkinitramfs \
@@ -26,6 +27,7 @@ EXTRA_DIST += \
 	tests/host/breakers_run \
 	tests/host/doctor \
 	tests/host/guard_run \
+	tests/host/keeper \
 	tests/host/leases \
 	tests/host/lib.sh \
 	tests/host/pool_check.sh \
@@ -134,7 +136,8 @@ worker_process_CPPFLAGS = $(unit_cppflags)
 worker_process_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- programs that scripts run ---
-check_PROGRAMS += api breakers core_property guard_events holder mr_destroy pool_check pool_stuck rdma_pair
+check_PROGRAMS += api breakers core_property guard_events holder keeper_child keeper_clients mr_destroy pool_check pool_stuck \
+	rdma_pair
 
 api_SOURCES = tests/host/api.c
 api_LDADD = libdaxlease.la
@@ -169,6 +172,15 @@ guard_events_SOURCES = \
 	tests/host/guard_events.c \
 	tests/host/guard_settling.c
 guard_events_LDADD = libguard.la -lpthread
+
+store_all = daemon/store.c daemon/store.h daemon/store_ask.c daemon/store_inside.h daemon/store_kinds.c daemon/store_kinds.h \
+	daemon/store_start.c daemon/notify.c daemon/notify.h daemon/log.c daemon/log.h daemon/uverbs.c daemon/uverbs.h
+keeper_child_SOURCES = tests/host/keeper_child.c tests/host/keeper_child.h daemon/keeper.c daemon/keeper.h \
+	daemon/keeper_start.c daemon/keeper_start.h daemon/keeper_table.c daemon/keeper_table.h $(store_all)
+keeper_child_CPPFLAGS = $(unit_cppflags)
+keeper_child_LDADD = $(LIBSYSTEMD_LIBS) -lpthread
+
+keeper_clients_SOURCES = tests/host/keeper_clients.c tests/host/keeper_child.h
 
 pool_check_SOURCES = tests/host/pool_check.c
 pool_check_LDADD = libpool.la libproto.la
