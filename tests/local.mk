@@ -63,6 +63,7 @@ unit_programs = \
 	journal_cut \
 	pool_extents \
 	pool_mount \
+	store_names \
 	worker_fence \
 	worker_maps \
 	worker_queue \
@@ -114,6 +115,10 @@ pool_extents_LDADD = libpool.la libproto.la $(CMOCKA_LIBS)
 pool_mount_SOURCES = tests/unit/pool_mount.c
 pool_mount_CPPFLAGS = $(unit_cppflags)
 pool_mount_LDADD = libpool.la libproto.la $(CMOCKA_LIBS)
+
+store_names_SOURCES = tests/unit/store_names.c daemon/store_kinds.c daemon/store_kinds.h daemon/uverbs.c daemon/uverbs.h
+store_names_CPPFLAGS = $(unit_cppflags)
+store_names_LDADD = $(CMOCKA_LIBS)
 
 # What a worker does, without the loop; these tests have a guard_op_settle() of their own.
 worker_side = daemon/uverbs.c daemon/uverbs.h daemon/worker.h daemon/worker_fence.c daemon/worker_jobs.c daemon/worker_jobs.h daemon/worker_maps.c
