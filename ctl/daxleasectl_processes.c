@@ -36,12 +36,20 @@ struct process {
 
 /* --- one process --------------------------------------------------------------------------- */
 
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+}
+
 /* Field 22 of /proc/PID/stat is ticks since boot; what is before it may have any character. */
 static uint64_t started_ns(int32_t pid)
 {
 	char path[32], text[1024];
-	struct timespec real, boot;
-	uint64_t ticks = 0, age_ns;
+	const uint64_t ticks_per_s = (uint64_t)sysconf(_SC_CLK_TCK);
+	uint64_t ticks = 0;
 	const char *behind;
 	size_t size;
 	FILE *file;
@@ -57,10 +65,9 @@ static uint64_t started_ns(int32_t pid)
 		behind = strchr(behind + 1, ' ');
 	if (!behind || sscanf(behind, "%" SCNu64, &ticks) != 1)
 		return 0;
-	clock_gettime(CLOCK_REALTIME, &real);
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	age_ns = ((uint64_t)boot.tv_sec - ticks / (uint64_t)sysconf(_SC_CLK_TCK)) * NSEC_PER_SEC;
-	return (uint64_t)real.tv_sec * NSEC_PER_SEC - age_ns;
+	/* Ticks are rounded down: rather older than younger. */
+	return now_ns(CLOCK_REALTIME) - now_ns(CLOCK_BOOTTIME) +
+	       ticks * (NSEC_PER_SEC / ticks_per_s);
 }
 
 /* "flags:" of fdinfo, octal; -1: not known. */
