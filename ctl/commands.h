@@ -24,6 +24,7 @@ struct options {
 
 /* Commands; each says what went wrong on stderr. Return the exit status. */
 int command_list(const struct options *options);
+int command_show(const struct options *options);
 int command_waiting(const struct options *options);
 int command_pools(const struct options *options);
 int command_status(const struct options *options);

@@ -28,6 +28,8 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{"list", NULL, FOR_LISTS, command_list, "show leases: who holds what"},
+	{"show", "LEASE|PATH", 0, command_show,
+	 "show all of a lease or file: holders, who waits, what escapes"},
 	{"waiting", NULL, FOR_LISTS, command_waiting, "show breakers: who waits for what"},
 	{"pools", NULL, FOR_LISTS, command_pools, "show what the daemon manages"},
 	{"break", "PATH", FOR_BREAK, command_break,

@@ -97,17 +97,10 @@ static void free_findings(struct findings *findings)
 
 /* --- pools --------------------------------------------------------------------------------- */
 
-static struct place *add_place(struct findings *findings, const char *pool, const char *path,
-			       uint64_t dev)
+static void add_place(struct findings *findings, const struct place *place)
 {
-	struct place *place;
-
-	findings->places = grow(findings->places, findings->place_count, sizeof(*findings->places));
-	place = &findings->places[findings->place_count++];
-	snprintf(place->pool, sizeof(place->pool), "%s", pool);
-	snprintf(place->path, sizeof(place->path), "%s", path);
-	place->dev = dev;
-	return place;
+	findings->places = grow(findings->places, findings->place_count, sizeof(*place));
+	findings->places[findings->place_count++] = *place;
 }
 
 /* What of a mounted pool does not depend on the daemon. */
@@ -153,9 +146,7 @@ static void look_at_mount(struct findings *findings, const char *subject, const 
 static void look_at_pool(struct findings *findings, struct connection *connection, uint32_t index,
 			 const struct dlp_pool_reply *pool)
 {
-	struct dlp_pool ask = {.head.opcode = DLP_POOL_STATS, .index = index};
-	struct dlp_pool_stats_reply stats;
-	struct place *place;
+	struct place place;
 	char subject[DLP_NAME_SIZE + 8];
 
 	snprintf(subject, sizeof(subject), "pool %.*s", DLP_NAME_SIZE - 1, pool->name);
@@ -167,12 +158,8 @@ static void look_at_pool(struct findings *findings, struct connection *connectio
 			pool->path, dlp_label_text(pool->label));
 		look_at_mount(findings, subject, pool->path, pool->type);
 	}
-	if (pool->state != DLP_POOL_READY || pool->type == DLP_POOL_DIRECTORY)
-		return;
-	place = add_place(findings, pool->name, pool->path, pool->dev);
-	place->guarded = pool->label == DLP_LABEL_ENFORCED;
-	if (connection_call(connection, &ask.head, sizeof(ask), -1, &stats, sizeof(stats)) == 0)
-		place->ready_ns = stats.ready_ns;
+	if (place_of_pool(connection, index, pool, &place))
+		add_place(findings, &place);
 }
 
 static void look_at_pools(struct findings *findings, struct connection *connection)
@@ -220,6 +207,7 @@ static void look_at_daemon(struct findings *findings, struct connection *connect
 static void look_at_config(struct findings *findings, const char *file)
 {
 	struct config config;
+	struct place place;
 	uint64_t dev, ino;
 	char subject[DLP_NAME_SIZE + 8];
 
@@ -238,8 +226,12 @@ static void look_at_config(struct findings *findings, const char *file)
 
 		snprintf(subject, sizeof(subject), "pool %.*s", DLP_NAME_SIZE - 1, pool->name);
 		look_at_mount(findings, subject, pool->path, pool->type);
-		if (pool->type != DLP_POOL_DIRECTORY && look_at(pool->path, &dev, &ino))
-			add_place(findings, pool->name, pool->path, dev);
+		if (pool->type == DLP_POOL_DIRECTORY || !look_at(pool->path, &dev, &ino))
+			continue;
+		place = (struct place){.dev = dev};
+		snprintf(place.pool, sizeof(place.pool), "%s", pool->name);
+		snprintf(place.path, sizeof(place.path), "%s", pool->path);
+		add_place(findings, &place);
 	}
 	config_free(&config);
 }

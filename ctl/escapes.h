@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ctl/connection.h"
 #include "ctl/table.h"
 #include "proto/protocol.h"
 
@@ -59,6 +60,9 @@ struct search {
 void escapes_of_kernel(struct search *search);
 void escapes_of_processes(struct search *search);
 
+/* Where the pool of that index is, as the daemon says. False: not ready, or a directory, which has no guard. */
+bool place_of_pool(struct connection *connection, uint32_t index, const struct dlp_pool_reply *pool,
+		   struct place *place);
 /* The place with this device, and file if it is one file's; NULL. */
 const struct place *search_place(const struct search *search, uint64_t dev, uint64_t ino);
 /* Reports one; `format` is the detail. */
