@@ -19,7 +19,9 @@ struct options {
 	uint64_t length;    /* bytes; 0: to the end */
 	bool openmetrics;
 	const char *config;   /* file, or NULL */
+	bool reopen;
 	const char *argument; /* PATH or LEASE, or NULL */
+	char *const *command; /* behind --, ends with NULL; or NULL */
 };
 
 /* Commands; each says what went wrong on stderr. Return the exit status. */
@@ -31,6 +33,7 @@ int command_status(const struct options *options);
 int command_stats(const struct options *options);
 int command_watch(const struct options *options);
 int command_doctor(const struct options *options);
+int command_drain(const struct options *options);
 int command_break(const struct options *options);
 int command_revoke(const struct options *options);
 

@@ -18,6 +18,7 @@ enum {
 	FOR_BREAK = 1 << 1,
 	FOR_STATS = 1 << 2,
 	FOR_DOCTOR = 1 << 3,
+	FOR_DRAIN = 1 << 4, /* and a command may follow */
 };
 
 static const struct command {
@@ -35,6 +36,8 @@ static const struct command {
 	{"break", "PATH", FOR_BREAK, command_break,
 	 "ask the holders of a file to let go, and wait"},
 	{"revoke", "LEASE", 0, command_revoke, "take one lease away now"},
+	{"drain", "POOL|PATH", FOR_DRAIN, command_drain,
+	 "break all leases there, and let nobody take one [-- COMMAND...]"},
 	{"status", NULL, 0, command_status, "show the daemon's counters and times"},
 	{"stats", NULL, FOR_LISTS | FOR_STATS, command_stats, "show what it counted, by pool"},
 	{"watch", NULL, 0, command_watch, "show what happens, as it does"},
@@ -66,6 +69,7 @@ static const struct {
 	 "FILE",
 	 FOR_DOCTOR,
 	 "doctor: pools where no daemon answers"},
+	{{"reopen", no_argument, NULL, 'R'}, NULL, FOR_DRAIN, "drain: let leases be taken again"},
 	{{"help", no_argument, NULL, 'h'}, NULL, 0, "show this"},
 	{{"version", no_argument, NULL, 'V'}, NULL, 0, "show the version"},
 };
@@ -153,6 +157,9 @@ static bool take_option(int letter, struct options *options, unsigned *given)
 	case 'C':
 		options->config = optarg;
 		return true;
+	case 'R':
+		options->reopen = true;
+		return true;
 	case 'M':
 		options->openmetrics = true;
 		return true;
@@ -178,7 +185,8 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-static int run_command(int argc, char **argv, struct options *options, unsigned given)
+/* behind: how many of the arguments come behind "--". */
+static int run_command(int argc, char **argv, int behind, struct options *options, unsigned given)
 {
 	const struct command *command;
 	int status;
@@ -191,6 +199,10 @@ static int run_command(int argc, char **argv, struct options *options, unsigned 
 	if (!command) {
 		warnx("there is no command \"%s\"", argv[optind]);
 		return usage_hint();
+	}
+	if ((command->options & FOR_DRAIN) && behind > 0) {
+		options->command = argv + argc - behind;
+		argc -= behind;
 	}
 	if (argc - optind - 1 != (command->argument ? 1 : 0)) {
 		if (command->argument)
@@ -217,7 +229,12 @@ int main(int argc, char **argv)
 	struct option long_options[OPTION_COUNT + 1] = {{0}};
 	struct options options = {.socket = secure_getenv("DAXLEASE_SOCKET")};
 	unsigned given = 0;
-	int letter;
+	int letter, behind = argc - 1;
+
+	/* Before getopt_long() moves them; what is behind stays there. */
+	while (behind > 0 && strcmp(argv[argc - behind], "--") != 0)
+		behind--;
+	behind -= behind > 0;
 
 	if (!options.socket || !*options.socket)
 		options.socket = DLP_SOCKET_DEFAULT;
@@ -237,5 +254,5 @@ int main(int argc, char **argv)
 		warnx("--offset and --length go beyond the largest file");
 		return usage_hint();
 	}
-	return run_command(argc, argv, &options, given);
+	return run_command(argc, argv, behind, &options, given);
 }

@@ -9,6 +9,7 @@ daxleasectl_SOURCES = \
 	ctl/daxleasectl_commands.c \
 	ctl/daxleasectl_connection.c \
 	ctl/daxleasectl_doctor.c \
+	ctl/daxleasectl_drain.c \
 	ctl/daxleasectl_escapes.c \
 	ctl/daxleasectl_machine.c \
 	ctl/daxleasectl_processes.c \

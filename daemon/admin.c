@@ -58,6 +58,9 @@ void admin_pool(struct session *s, const struct dlp_pool *m)
 	copy(reply.fstype, sizeof(reply.fstype), pool->fstype);
 	copy(reply.path, sizeof(reply.path), pool->config->path);
 	copy(reply.reason, sizeof(reply.reason), pool->reason);
+	if (is_pool_closed(d, pool))
+		copy(reply.reason, sizeof(reply.reason), "closed for new leases by an administrator: 'daxleasectl drain "
+			"--reopen' opens it");
 	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, 0);
 }
 

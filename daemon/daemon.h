@@ -16,6 +16,7 @@
  *   mrs.c       which MRs depend on a session's leases
  *   users.c     what one user's programs may take of what all share
  *   admin.c     requests of administrators and viewers
+ *   closures.c  pools and files that an administrator has closed for new leases
  *   reports.c   what happened: counted, and told to administrators who watch
  *
  * The loop never waits: not for a client, a file system or a name service (worker.h has what can block).
@@ -72,6 +73,14 @@ struct pool {
 };
 
 #define COUNTERS_POOLS 64
+#define CLOSURES_MAX 256
+
+/* A pool, or a file by its number, on which no lease is granted. */
+struct closure {
+	const struct pool *pool; /* NULL: a file */
+	uint64_t dev, ino;
+	uint32_t session; /* until this one ends; 0: until it is opened again */
+};
 
 /* What was counted since the first daemon that kept it: plain numbers. */
 struct counters {
@@ -132,6 +141,8 @@ struct daemon {
 	uint64_t started_ns;
 	struct counters counters;
 	struct watcher_list watchers;
+	struct closure closures[CLOSURES_MAX];
+	unsigned closures_count;
 };
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
@@ -352,6 +363,13 @@ void admin_lease_revoke(struct session *s, const struct dlp_lease_revoke *m);
 void admin_query(struct session *s, const struct dlp_range *m);
 void admin_waiting(struct session *s, const struct dlp_list *m);
 uint64_t admin_leases_of(const struct session *s, struct pool *pool); /* how many there are in it */
+
+/* --- closures.c --------------------------------------------------------------------------------------- */
+
+void closure_drain(struct session *s, const struct dlp_drain *m, int fd); /* fd stays the caller's */
+bool is_closed(const struct daemon *d, const struct file *file);
+bool is_pool_closed(const struct daemon *d, const struct pool *pool);
+void closures_end(struct session *s); /* it is going: so are its closures */
 
 /* --- reports.c ---------------------------------------------------------------------------------------- */
 

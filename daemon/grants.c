@@ -357,6 +357,8 @@ static void looked(void *arg, const struct worker_result *result)
 		reason = DLP_REASON_BREAKING;
 	if (!reason)
 		reason = settle_pool(d, file, result);
+	if (!reason && is_closed(d, file))
+		reason = DLP_REASON_CLOSED;
 	rc = core_grant_end(d->core, now_ns(), g->ticket, !reason, &epoch);
 	if (!reason && rc < 0)
 		reason = reason_of(rc, false);

@@ -9,6 +9,7 @@ daxleased_SOURCES = \
 	daemon/breaks.c \
 	daemon/closer.c \
 	daemon/closer.h \
+	daemon/closures.c \
 	daemon/config.c \
 	daemon/config.h \
 	daemon/daemon.h \

@@ -209,6 +209,9 @@ static void dispatch_call(struct session *s, const union dlp_buffer *m, int *fd)
 	case DLP_WAITING:
 		admin_waiting(s, (const struct dlp_list *)m);
 		break;
+	case DLP_DRAIN:
+		closure_drain(s, (const struct dlp_drain *)m, *fd);
+		break;
 	case DLP_WATCH:
 		report_watch(s, &m->head);
 		break;

@@ -133,6 +133,7 @@ void session_free(struct session *s)
 	grant_abandon(s);
 	mr_forget_all(s);
 	report_unwatch(s);
+	closures_end(s);
 	session_close_channels(s);
 	end_event(&s->pid_event);
 	if (s->pidfd >= 0)

@@ -53,6 +53,7 @@ enum dlp_opcode {
 	DLP_POOL_STATS = 25, /* request: one pool's counters                 -> dlp_pool_stats_reply */
 	DLP_WAITING = 26,    /* request: one waiting breaker after a cursor  -> dlp_waiting_reply */
 	DLP_WATCH = 27,	     /* request: DLP_EV_WATCH from now on            -> dlp_watch_reply */
+	DLP_DRAIN = 28,	     /* request [+ O_PATH descriptor]: close, break  -> dlp_drain_reply */
 
 	/* events channel */
 	DLP_EV_BREAK = 32,  /* to holder: notice, time is running (C14) */
@@ -157,6 +158,7 @@ enum dlp_reason {
 	DLP_REASON_BARRIER,	  /* EAGAIN: the file system did not answer in time, an operation holds the file */
 	DLP_REASON_LIMIT,	  /* ENOLCK: this user's or the daemon's limit */
 	DLP_REASON_GUARD,	  /* EOPNOTSUPP: the kernel refused to guard the file */
+	DLP_REASON_CLOSED,	  /* EBUSY: an administrator has closed the pool or file */
 	DLP_REASON_COUNT
 };
 
@@ -419,6 +421,30 @@ struct dlp_ev_watch {
 	char breaker_comm[16];
 	char pool[DLP_NAME_SIZE];
 	char path[DLP_MAX_PATH];
+};
+
+/* --- closing ----------------------------------------------------------------------------------------- */
+
+enum dlp_drain_flags {
+	DLP_DRAIN_KEEP = 1u << 0,   /* closed until it is opened again; else until this connection ends */
+	DLP_DRAIN_REOPEN = 1u << 1, /* open it, whoever closed it; nothing is broken */
+};
+#define DLP_DRAIN_FLAGS (DLP_DRAIN_KEEP | DLP_DRAIN_REOPEN)
+#define DLP_DRAIN_FILE UINT32_MAX
+
+/* Grants no lease any more on a pool, or on the file of the descriptor, and breaks those that are there. Asked again it
+ * breaks what is left. ENOENT: no such pool; REOPEN: it was not closed. EINVAL: no regular file. ENOSPC: too many are
+ * closed. */
+struct dlp_drain {
+	struct dlp_head head;
+	uint32_t pool; /* index; or DLP_DRAIN_FILE, and then a descriptor comes with it */
+	uint32_t flags;
+};
+
+struct dlp_drain_reply {
+	struct dlp_head head;
+	uint64_t leases;  /* that are left there now */
+	uint64_t left_ns; /* until the last of their present deadlines */
 };
 
 /* --- statistics -------------------------------------------------------------------------------------- */

@@ -30,6 +30,7 @@ static const struct dlp_rule rules[] = {
 	{ DLP_POOL_STATS,      DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_pool),         0, 0, ANY,    false, "POOL_STATS" },
 	{ DLP_WAITING,         DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_list),         0, 0, ANY,    false, "WAITING" },
 	{ DLP_WATCH,           DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_head),         0, 0, ADMIN,  false, "WATCH" },
+	{ DLP_DRAIN,           DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_drain),        0, 1, ADMIN,  false, "DRAIN" },
 
 	{ DLP_REVOKED,         DLP_TO_DAEMON_EVENTS, sizeof(struct dlp_range),        0, 0, HOLDER, true,  "REVOKED" },
 
@@ -46,6 +47,7 @@ static const struct dlp_rule rules[] = {
 	{ DLP_POOL_STATS | DLP_REPLY,   DLP_TO_CLIENT_CALLS, sizeof(struct dlp_pool_stats_reply), 0, 0, 0, false, "POOL_STATS reply" },
 	{ DLP_WAITING | DLP_REPLY,      DLP_TO_CLIENT_CALLS, sizeof(struct dlp_waiting_reply), 0, 0, 0, false, "WAITING reply" },
 	{ DLP_WATCH | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_watch_reply),  0, 0, 0, false, "WATCH reply" },
+	{ DLP_DRAIN | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_drain_reply),  0, 0, 0, false, "DRAIN reply" },
 
 	{ DLP_EV_BREAK,        DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_break),     0, 0, 0,      true,  "EV_BREAK" },
 	{ DLP_EV_REVOKE,       DLP_TO_CLIENT_EVENTS, sizeof(struct dlp_ev_break),     0, 0, 0,      true,  "EV_REVOKE" },
@@ -141,6 +143,16 @@ static int check_mr_del(const void *packet)
 	return m.pad || m.flags || m.dev || m.ino || m.start || m.end ? -EBADMSG : 0;
 }
 
+static int check_drain(const void *packet, unsigned fds)
+{
+	struct dlp_drain m;
+
+	memcpy(&m, packet, sizeof(m));
+	if ((m.flags & ~DLP_DRAIN_FLAGS) || m.flags == DLP_DRAIN_FLAGS)
+		return -EBADMSG;
+	return (m.pool == DLP_DRAIN_FILE) == (fds == 1) ? 0 : -EBADMSG;
+}
+
 static int check_break(const void *packet)
 {
 	struct dlp_break m;
@@ -150,7 +162,7 @@ static int check_break(const void *packet)
 }
 
 /* What an opcode's fields must be, beyond its size. */
-static int check_body(uint16_t opcode, const void *packet)
+static int check_body(uint16_t opcode, const void *packet, unsigned fds)
 {
 	switch (opcode) {
 	case DLP_HELLO:
@@ -171,6 +183,8 @@ static int check_body(uint16_t opcode, const void *packet)
 		return check_mr_del(packet);
 	case DLP_BREAK:
 		return check_break(packet);
+	case DLP_DRAIN:
+		return check_drain(packet, fds);
 	default:
 		return 0;
 	}
@@ -247,5 +261,5 @@ int dlp_validate(enum dlp_channel channel, uint32_t role, const void *packet, si
 		return -EPROTO;
 	if (role && !(rule->role_mask & (1u << role)))
 		return -EACCES;
-	return check_body(head.opcode, packet);
+	return check_body(head.opcode, packet, fds);
 }

@@ -30,6 +30,7 @@ static const struct {
 	[DLP_REASON_BARRIER] = {EAGAIN, "the file system did not answer in time: another operation holds the file"},
 	[DLP_REASON_LIMIT] = {ENOLCK, "a limit on leases or connections is reached"},
 	[DLP_REASON_GUARD] = {EOPNOTSUPP, "the kernel refused to guard the file"},
+	[DLP_REASON_CLOSED] = {EBUSY, "an administrator has closed it for maintenance ('daxleasectl drain')"},
 };
 
 static const char *const causes[DLP_CAUSE_COUNT] = {
@@ -131,6 +132,7 @@ static const char *const reason_words[DLP_REASON_COUNT] = {
 	[DLP_REASON_BARRIER] = "barrier",
 	[DLP_REASON_LIMIT] = "limit",
 	[DLP_REASON_GUARD] = "guard",
+	[DLP_REASON_CLOSED] = "closed",
 };
 
 static const char *const cause_words[DLP_CAUSE_COUNT] = {

@@ -26,6 +26,7 @@ EXTRA_DIST += \
 	tests/host/breaker_table \
 	tests/host/breakers_run \
 	tests/host/doctor \
+	tests/host/drain \
 	tests/host/guard_run \
 	tests/host/keeper \
 	tests/host/leases \

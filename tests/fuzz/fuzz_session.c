@@ -400,6 +400,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= used;
 	}
 	worker_says = 0;
+	d.closures_count = 0;
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		close(calls[i]);
 		close(events[i]);

@@ -55,7 +55,7 @@ static size_t good(uint16_t opcode, union dlp_buffer *b, uint32_t *role, unsigne
 static const uint16_t opcodes[] = {
 	DLP_HELLO, DLP_POOL,   DLP_GRANT, DLP_RELEASE, DLP_MR_ADD,	DLP_MR_DEL,
 	DLP_QUERY, DLP_LIST, DLP_STATUS, DLP_BREAK,  DLP_LEASE_REVOKE, DLP_REVOKED,
-	DLP_STATS, DLP_POOL_STATS, DLP_WAITING, DLP_WATCH,
+	DLP_STATS, DLP_POOL_STATS, DLP_WAITING, DLP_WATCH, DLP_DRAIN,
 };
 #define EACH_OPCODE(i) for (size_t i = 0; i < sizeof(opcodes) / sizeof(opcodes[0]); i++)
 
@@ -113,6 +113,8 @@ static void descriptors_must_fit(void **state)
 		for (unsigned n = 0; n < 4; n++) {
 			int want = n >= rule->fds_min && n <= rule->fds_max ? 0 : -EBADMSG;
 
+			if (opcodes[i] == DLP_DRAIN)
+				((struct dlp_drain *)&b)->pool = n == 1 ? DLP_DRAIN_FILE : 0;
 			assert_int_equal(dlp_validate(channel_of(opcodes[i]), role, &b, size, n), want);
 		}
 	}
@@ -160,7 +162,7 @@ static void hello_comes_first_and_once(void **state)
 
 static void roles_are_kept_apart(void **state)
 {
-	static const uint16_t admins_only[] = {DLP_BREAK, DLP_LEASE_REVOKE, DLP_WATCH};
+	static const uint16_t admins_only[] = {DLP_BREAK, DLP_LEASE_REVOKE, DLP_WATCH, DLP_DRAIN};
 	static const uint16_t holders_only[] = {DLP_GRANT, DLP_RELEASE, DLP_MR_ADD, DLP_MR_DEL, DLP_QUERY};
 	union dlp_buffer b;
 	uint32_t role;
@@ -295,6 +297,17 @@ static void unknown_flags_and_padding(void **state)
 	size = good(DLP_POOL, &b, &role, &fds);
 	((struct dlp_pool *)&b)->pad = 1;
 	assert_int_equal(dlp_validate(CALLS, role, &b, size, fds), -EBADMSG);
+	size = good(DLP_DRAIN, &b, &role, &fds);
+	((struct dlp_drain *)&b)->flags = DLP_DRAIN_FLAGS + 1;
+	assert_int_equal(dlp_validate(CALLS, role, &b, size, 0), -EBADMSG);
+	((struct dlp_drain *)&b)->flags = DLP_DRAIN_KEEP | DLP_DRAIN_REOPEN;
+	assert_int_equal(dlp_validate(CALLS, role, &b, size, 0), -EBADMSG);
+	((struct dlp_drain *)&b)->flags = DLP_DRAIN_KEEP;
+	assert_int_equal(dlp_validate(CALLS, role, &b, size, 0), 0);
+	assert_int_equal(dlp_validate(CALLS, role, &b, size, 1), -EBADMSG); /* a pool has no descriptor, */
+	((struct dlp_drain *)&b)->pool = DLP_DRAIN_FILE;
+	assert_int_equal(dlp_validate(CALLS, role, &b, size, 0), -EBADMSG); /* and a file has */
+	assert_int_equal(dlp_validate(CALLS, role, &b, size, 1), 0);
 	size = good(DLP_POOL_STATS, &b, &role, &fds);
 	((struct dlp_pool *)&b)->pad = 1;
 	assert_int_equal(dlp_validate(CALLS, role, &b, size, fds), -EBADMSG);
