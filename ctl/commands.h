@@ -20,6 +20,7 @@ struct options {
 	bool openmetrics;
 	const char *config;   /* file, or NULL */
 	bool reopen;
+	uint64_t size; /* bytes; 0: as it is */
 	const char *argument; /* PATH or LEASE, or NULL */
 	char *const *command; /* behind --, ends with NULL; or NULL */
 };
@@ -34,6 +35,7 @@ int command_stats(const struct options *options);
 int command_watch(const struct options *options);
 int command_doctor(const struct options *options);
 int command_drain(const struct options *options);
+int command_prepare(const struct options *options);
 int command_break(const struct options *options);
 int command_revoke(const struct options *options);
 

@@ -19,6 +19,7 @@ enum {
 	FOR_STATS = 1 << 2,
 	FOR_DOCTOR = 1 << 3,
 	FOR_DRAIN = 1 << 4, /* and a command may follow */
+	FOR_PREPARE = 1 << 5,
 };
 
 static const struct command {
@@ -38,6 +39,8 @@ static const struct command {
 	{"revoke", "LEASE", 0, command_revoke, "take one lease away now"},
 	{"drain", "POOL|PATH", FOR_DRAIN, command_drain,
 	 "break all leases there, and let nobody take one [-- COMMAND...]"},
+	{"prepare", "FILE", FOR_PREPARE, command_prepare,
+	 "allocate and write a file, so that it can be leased; keeps what is in it"},
 	{"status", NULL, 0, command_status, "show the daemon's counters and times"},
 	{"stats", NULL, FOR_LISTS | FOR_STATS, command_stats, "show what it counted, by pool"},
 	{"watch", NULL, 0, command_watch, "show what happens, as it does"},
@@ -69,6 +72,10 @@ static const struct {
 	 "FILE",
 	 FOR_DOCTOR,
 	 "doctor: pools where no daemon answers"},
+	{{"size", required_argument, NULL, 'z'},
+	 "N",
+	 FOR_PREPARE,
+	 "prepare: how large the file is to be"},
 	{{"reopen", no_argument, NULL, 'R'}, NULL, FOR_DRAIN, "drain: let leases be taken again"},
 	{{"help", no_argument, NULL, 'h'}, NULL, 0, "show this"},
 	{{"version", no_argument, NULL, 'V'}, NULL, 0, "show the version"},
@@ -142,7 +149,9 @@ static bool parse_size(const char *text, uint64_t *bytes)
  * False: told. */
 static bool take_option(int letter, struct options *options, unsigned *given)
 {
-	uint64_t *size = letter == 'O' ? &options->offset : &options->length;
+	uint64_t *size = letter == 'O'	 ? &options->offset
+			 : letter == 'z' ? &options->size
+					 : &options->length;
 
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		if (option_table[i].option.val == letter)
@@ -168,6 +177,7 @@ static bool take_option(int letter, struct options *options, unsigned *given)
 		return true;
 	case 'O':
 	case 'l':
+	case 'z':
 		if (parse_size(optarg, size) && (letter == 'O' || *size > 0))
 			return true;
 		warnx("\"%s\" is not a size such as 4096, 64K or 2G", optarg);

@@ -12,6 +12,7 @@ daxleasectl_SOURCES = \
 	ctl/daxleasectl_drain.c \
 	ctl/daxleasectl_escapes.c \
 	ctl/daxleasectl_machine.c \
+	ctl/daxleasectl_prepare.c \
 	ctl/daxleasectl_processes.c \
 	ctl/daxleasectl_show.c \
 	ctl/daxleasectl_stats.c \

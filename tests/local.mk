@@ -32,6 +32,7 @@ EXTRA_DIST += \
 	tests/host/leases \
 	tests/host/lib.sh \
 	tests/host/pool_check.sh \
+	tests/host/prepare \
 	tests/host/reports \
 	tests/host/requests \
 	tests/host/run \
