@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 bin_PROGRAMS += daxleasectl
 
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = ctl/completion/daxleasectl
+
 daxleasectl_SOURCES = \
 	ctl/commands.h \
 	ctl/connection.h \

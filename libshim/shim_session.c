@@ -112,6 +112,8 @@ static int ask_pools(void)
 		if (!reply.dev)
 			continue;
 		fresh->pool[fresh->count].dev = reply.dev;
+		fresh->pool[fresh->count].label = reply.label;
+		memcpy(fresh->pool[fresh->count].name, reply.name, DLP_NAME_SIZE);
 		fresh->pool[fresh->count++].type = reply.type;
 	}
 	atomic_store(&session.pools, fresh);

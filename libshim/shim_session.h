@@ -21,7 +21,9 @@ struct session_pools {
 	unsigned count;
 	struct {
 		uint64_t dev;
-		uint32_t type; /* enum dlp_pool_type */
+		uint32_t type;	/* enum dlp_pool_type */
+		uint32_t label; /* enum dlp_label; 0: it is not ready */
+		char name[DLP_NAME_SIZE];
 	} pool[SESSION_POOLS];
 };
 

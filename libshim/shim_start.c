@@ -60,8 +60,11 @@ static int check(void)
 	} else {
 		printf("daemon: %s, %u pools\n", session.socket, pools->count);
 		for (unsigned i = 0; i < pools->count; i++)
-			printf("pool: device %u:%u, %s\n", major(pools->pool[i].dev),
-			       minor(pools->pool[i].dev), dlp_pool_type_text(pools->pool[i].type));
+			printf("pool: %s (%s, device %u:%u): %s\n", pools->pool[i].name,
+			       dlp_pool_type_text(pools->pool[i].type), major(pools->pool[i].dev),
+			       minor(pools->pool[i].dev),
+			       pools->pool[i].label ? dlp_label_text(pools->pool[i].label)
+						    : "not ready, see 'daxleasectl pools'");
 	}
 	return fflush(stdout) == 0 && good ? 0 : 1;
 }

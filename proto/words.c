@@ -16,13 +16,14 @@ static const struct {
 	[DLP_REASON_NOT_REGULAR] = {EOPNOTSUPP, "not a regular file"},
 	[DLP_REASON_NOT_OWNER] = {EACCES, "only the file's owner, root, or a process with CAP_LEASE may lease it"},
 	[DLP_REASON_READ_ONLY] = {EACCES, "a writable lease needs a descriptor that is open for writing"},
-	[DLP_REASON_HOLE] = {ENODATA, "the range has a hole: write it first (dd, or fallocate and write)"},
+	[DLP_REASON_HOLE] = {ENODATA, "the range has a hole: 'daxleasectl prepare FILE' writes what is missing"},
 	[DLP_REASON_UNWRITTEN] = {ENODATA,
-				  "the range is allocated but not written: write it and fsync it first"},
-	[DLP_REASON_BEYOND_EOF] = {ENODATA, "the range goes beyond the end of the file: extend and write it first"},
+				  "the range is allocated but not written: 'daxleasectl prepare FILE' writes it"},
+	[DLP_REASON_BEYOND_EOF] = {ENODATA, "the range goes beyond the end of the file: 'daxleasectl prepare --size N FILE' "
+				   "makes it larger"},
 	[DLP_REASON_INLINE] = {ENODATA, "the file's data has no blocks of its own (inline, packed or encoded)"},
-	[DLP_REASON_SHARED] = {EPERM, "the range shares blocks with another file (reflink): copy it with "
-				      "'cp --reflink=never' and use the copy"},
+	[DLP_REASON_SHARED] = {EPERM, "the range shares blocks with another file (reflink): 'daxleasectl prepare "
+				      "FILE' gives it its own"},
 	[DLP_REASON_NOT_DAX] = {EPERM, "the file is not in DAX mode: mount with -o dax, or set it with 'xfs_io -c "
 				       "\"chattr +x\"' before the file has data"},
 	[DLP_REASON_BREAKING] = {EAGAIN, "an operation that changes the file is waiting or has not finished"},

@@ -25,6 +25,7 @@ EXTRA_DIST += \
 	tests/guest/service \
 	tests/host/breaker_table \
 	tests/host/breakers_run \
+	tests/host/completion \
 	tests/host/doctor \
 	tests/host/drain \
 	tests/host/guard_run \
