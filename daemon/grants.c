@@ -488,6 +488,9 @@ static uint32_t admit(struct session *s, const struct dlp_grant *m, int fd, stru
 	pool = pool_by_dev(d, dev);
 	if (!pool && !pool_any_directory(d, dev))
 		return DLP_REASON_NOT_IN_POOL;
+	/* Before anything is kept that would make a file system busy which is to be unmounted. */
+	if (pool && is_pool_closed(d, pool))
+		return DLP_REASON_CLOSED;
 	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))
 		return DLP_REASON_NOT_REGULAR;
 	reason = may_lease(s, st, fd, m->flags);

@@ -45,7 +45,7 @@ struct dlp_pool_counters *pool_counters(struct daemon *d, struct pool *pool)
 		pool->counted = find_place(d, pool->config->name);
 	if (pool)
 		place = pool->counted;
-	if (place)
+	if (place && !*d->counters.pools[place].name)
 		copy(d->counters.pools[place].name, DLP_NAME_SIZE, pool->config->name);
 	return &d->counters.pools[place].counters;
 }
