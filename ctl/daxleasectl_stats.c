@@ -62,7 +62,7 @@ static const struct column pool_columns[] = {
 
 static const struct column daemon_columns[] = {
 	{ "running for",           "uptime_ns",     COLUMN_DURATION, STATS(uptime_ns),               NULL, false, NULL },
-	{ "restarts",              "restarts",      COLUMN_U64,      STATS(counters.restarts),       NULL, false, NULL },
+	{ "restarts",              "restarts",      COLUMN_U64,      STATS(restarts),       NULL, false, NULL },
 	{ "connections",           "sessions",      COLUMN_U32,      STATS(sessions),                NULL, false, NULL },
 	{ "guard",                 "guard",         COLUMN_WORD,     STATS(guard),                   dlp_guard_state_text, false, NULL },
 	{ "guard: events",         "guard_events",  COLUMN_U64,      STATS(events),                  NULL, false, NULL },
@@ -378,8 +378,8 @@ static void print_daemon(const struct stats *stats)
 		 d->guard == DLP_GUARD_PAUSED, false},
 		{"guard_descriptors", "Events of the guard that are held open.",
 		 d->guard_descriptors, false},
-		{"restarts", "Daemons that took these counters over from the one before.",
-		 d->counters.restarts, true},
+		{"restarts", "Daemons that took over from the one before, with all leases.",
+		 d->restarts, true},
 		{"mrs_destroyed", "RDMA memory regions that the daemon destroyed from outside.",
 		 d->counters.mrs_destroyed, true},
 	};

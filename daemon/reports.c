@@ -232,6 +232,7 @@ void report_stats(struct session *s, const struct dlp_head *m)
 	struct guard_counts guard = {0};
 	struct dlp_stats_reply reply = {
 		.uptime_ns = now_ns() - d->started_ns,
+		.restarts = d->restarts,
 		.pools = d->pools_count,
 		.sessions = HASH_COUNT(d->sessions),
 		.guard = DLP_GUARD_NONE,

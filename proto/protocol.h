@@ -488,7 +488,6 @@ struct dlp_pool_counters {
 };
 
 struct dlp_daemon_counters {
-	uint64_t restarts; /* daemons that took these counters over from the one before */
 	uint64_t fences[DLP_STATS_STEPS];
 	uint64_t mrs_destroyed; /* by the daemon */
 };
@@ -502,6 +501,7 @@ enum dlp_guard_state {
 struct dlp_stats_reply {
 	struct dlp_head head;
 	uint64_t uptime_ns;
+	uint64_t restarts; /* daemons that took over from the one before, with all leases */
 	uint32_t pools;
 	uint32_t sessions;
 	uint32_t guard;		    /* enum dlp_guard_state */
