@@ -20,7 +20,8 @@
 #include "ctl/connection.h"
 #include "ctl/table.h"
 
-#define ASK_AGAIN_NS 100000000
+#define ASK_AGAIN_NS 50000000
+#define BUSY_NS UINT64_C(5000000000)	  /* somebody can keep a descriptor from being closed */
 #define PATIENCE_NS UINT64_C(10000000000) /* over all the times the daemon gives itself */
 
 struct target {
@@ -117,7 +118,8 @@ static uint64_t limit_ns(struct connection *connection, const struct dlp_drain_r
 	       PATIENCE_NS;
 }
 
-/* Asks until no lease is left: one that was being granted meanwhile is broken, too. 0, or -errno (told). */
+/* Asks until no lease is left: one that was being granted meanwhile is broken, too. Then it waits a little for the
+ * daemon's descriptors, too, so that umount does not find the file system busy. 0, or -errno (told). */
 static int drain(struct connection *connection, struct target *target, bool tell)
 {
 	const struct timespec pause = {.tv_nsec = ASK_AGAIN_NS};
@@ -140,11 +142,16 @@ static int drain(struct connection *connection, struct target *target, bool tell
 		}
 		if (now_ns() - since_ns > limit) {
 			warnx("%s: %" PRIu64 " leases do not end: see 'daxleasectl list' and "
-					     "'journalctl -u daxleased'",
+			      "'journalctl -u daxleased'",
 			      target->text, reply.leases);
 			return -EBUSY;
 		}
 		nanosleep(&pause, NULL);
+	}
+	for (const uint64_t until_ns = now_ns() + BUSY_NS;
+	     !error && reply.busy && now_ns() < until_ns;) {
+		nanosleep(&pause, NULL);
+		error = ask(connection, target, &reply);
 	}
 	return error;
 }

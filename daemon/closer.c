@@ -177,6 +177,16 @@ bool closer_is_behind(uint32_t uid)
 	return same > BEHIND;
 }
 
+unsigned closer_pending(void)
+{
+	unsigned pending;
+
+	pthread_mutex_lock(&closer.lock);
+	pending = closer.count + closer.busy_count;
+	pthread_mutex_unlock(&closer.lock);
+	return pending;
+}
+
 void closer_stop(void)
 {
 	struct timespec until;

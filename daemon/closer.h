@@ -11,6 +11,7 @@ int closer_start(void); /* 0 or -errno */
 void closer_close(int fd, uint32_t uid);
 /* So many of this user's descriptors wait to be closed that no more should be taken. */
 bool closer_is_behind(uint32_t uid);
+unsigned closer_pending(void); /* descriptors that are not closed yet */
 void closer_stop(void); /* closes what is left, as far as that takes no time */
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "daemon/closer.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 
@@ -116,6 +117,9 @@ static void count_left(struct daemon *d, const struct closure *closure,
 	uint64_t now = now_ns();
 	uint32_t cursor = 0;
 
+	for (const struct file *file = d->files; file; file = file->hh.next)
+		reply->busy += holds(closure, file);
+	reply->busy += closer_pending() + grants_on(d, closure->pool ? closure->pool->dev : closure->dev);
 	while (core_list(d->core, &cursor, &lease)) {
 		const struct file *file = file_lookup(d, lease.dev, lease.ino);
 

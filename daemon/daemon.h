@@ -330,6 +330,7 @@ void grant_abandon(struct session *s);					   /* the session is going */
 /* The file's last lease has ended: no second look any more, which keeps the program's descriptor (and with it its
  * flock, and its mount). */
 void grants_forget(struct daemon *d, uint64_t dev, uint64_t ino);
+unsigned grants_on(const struct daemon *d, uint64_t dev); /* descriptors they have there */
 void grants_stop(struct daemon *d);
 
 /* --- breaks.c ----------------------------------------------------------------------------------------- */

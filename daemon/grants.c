@@ -413,6 +413,15 @@ void grant_abandon(struct session *s)
 	run_effects(s->daemon);
 }
 
+unsigned grants_on(const struct daemon *d, uint64_t dev)
+{
+	unsigned count = 0;
+
+	for (const struct grant *g = d->grants; g; g = g->next)
+		count += g->dev == dev;
+	return count;
+}
+
 void grants_stop(struct daemon *d)
 {
 	while (d->grants)

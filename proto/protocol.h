@@ -445,6 +445,7 @@ struct dlp_drain_reply {
 	struct dlp_head head;
 	uint64_t leases;  /* that are left there now */
 	uint64_t left_ns; /* until the last of their present deadlines */
+	uint64_t busy;	  /* descriptors that the daemon still has to close, which may be of files there */
 };
 
 /* --- statistics -------------------------------------------------------------------------------------- */
