@@ -231,6 +231,7 @@ struct session {
 	struct user *user;
 	char comm[16];
 	uint64_t start_ticks; /* of its process; 0: not looked at yet */
+	uint32_t saved; /* its record; 0 before HELLO */
 	uint32_t slot; /* of its channels in the store */
 	int calls_fd;  /* -1 when hung up */
 	int events_fd; /* -1 before HELLO and when hung up */

@@ -291,6 +291,9 @@ static void reply_granted(const struct grant *g, const struct file *file, uint64
 		.epoch = epoch,
 	};
 
+	log_debug("granted to session %u of pid %d: [%llu, %llu) of inode %llu, epoch %llu", g->session->id, g->session->pid,
+		  (unsigned long long)g->start, (unsigned long long)g->end, (unsigned long long)g->ino,
+		  (unsigned long long)epoch);
 	session_reply(g->session, &g->request, &reply.head, sizeof(reply), -1, 0);
 }
 

@@ -75,8 +75,10 @@ static int make_events(struct session *s)
 	s->events_fd = pair[0];
 	s->hello_fd = pair[1];
 	rc = session_listen(s);
-	if (rc == 0)
-		rc = saved_reserve(s->daemon, SAVED_SESSION, s->slot + 1);
+	if (rc == 0 && !s->saved)
+		s->saved = saved_take(s->daemon, SAVED_SESSION);
+	if (rc == 0 && !s->saved)
+		rc = -ENOMEM;
 	return rc < 0 ? rc : store_put(s->daemon->store, STORE_EVENTS, s->events_fd, &s->slot);
 }
 
@@ -122,6 +124,9 @@ static void range_happened(const struct session *s, enum dlp_happening kind,
 static void release(struct session *s, const struct dlp_range *m)
 {
 	int rc = -EUSERS;
+
+	log_debug("session %u of pid %d releases [%llu, %llu)", s->id, s->pid,
+		  (unsigned long long)m->start, (unsigned long long)m->end);
 
 	if (user_may_lease(s->daemon, s->user))
 		rc = core_release(s->daemon->core, now_ns(), s->id, m->dev, m->ino, m->start,
@@ -334,6 +339,9 @@ static void revoked(struct session *s, const struct dlp_range *m)
 	struct daemon *d = s->daemon;
 	int rc = 0;
 
+	log_debug("session %u of pid %d answered [%llu, %llu), epoch %llu, error %d", s->id, s->pid,
+		  (unsigned long long)m->start, (unsigned long long)m->end,
+		  (unsigned long long)m->epoch, m->head.error);
 	if (m->head.error == 0)
 		rc = core_answered(d->core, now_ns(), s->id, m->dev, m->ino, m->start, m->end,
 				   m->epoch);

@@ -45,14 +45,15 @@ void session_save(struct session *s)
 		.role = s->role,
 		.uid = s->uid,
 		.mrs_unknown = s->mrs_unknown,
+		.slot = s->slot,
 	};
 
-	if (!s->role)
+	if (!s->saved)
 		return;
 	if (!s->start_ticks)
 		record.start_ticks = s->start_ticks = start_of(s->pid);
 	memcpy(record.comm, s->comm, sizeof(record.comm));
-	saved_put(s->daemon, SAVED_SESSION, s->slot + 1, &record);
+	saved_put(s->daemon, SAVED_SESSION, s->saved, &record);
 }
 
 /* Its pidfd, if that process still lives; -1: it is gone. */
@@ -72,13 +73,14 @@ struct channels {
 	int calls, events; /* -1 */
 };
 
-static int take_back(struct daemon *d, const struct saved_session *record, uint32_t slot,
+static int take_back(struct daemon *d, const struct saved_session *record, uint32_t index,
 		     struct channels *channels)
 {
-	struct session *s = session_make(d, record->id, channels->calls, slot);
+	struct session *s = session_make(d, record->id, channels->calls, record->slot);
 
 	if (!s)
 		return -ENOMEM;
+	s->saved = index;
 	s->events_fd = channels->events;
 	channels->calls = channels->events = -1;
 	s->role = record->role;
@@ -135,7 +137,9 @@ int sessions_restore(struct daemon *d)
 	if (channels)
 		collect(d, channels);
 	while (rc == 0 && (record = saved_next(d, SAVED_SESSION, &cursor))) {
-		rc = take_back(d, record, cursor - 1, &channels[cursor - 1]);
+		rc = record->slot < STORE_SLOTS
+			     ? take_back(d, record, cursor, &channels[record->slot])
+			     : -EBADMSG;
 		if (record->id > d->next_session)
 			d->next_session = record->id;
 	}

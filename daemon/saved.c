@@ -122,6 +122,21 @@ void saved_free_numbers(struct daemon *d)
 
 /* --- opening -------------------------------------------------------------------------------------------- */
 
+/* Room to give back every index up to `top`: then giving back cannot fail. */
+static int reserve_free(struct indices *indices, uint32_t top)
+{
+	uint32_t capacity = top * 2 + 64, *grown;
+
+	if (indices->free_capacity >= top)
+		return 0;
+	grown = realloc(indices->free, capacity * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	indices->free = grown;
+	indices->free_capacity = capacity;
+	return 0;
+}
+
 /* The indices in use, and the holes among them. */
 static int count_indices(struct saved *saved, enum saved_kind kind)
 {
@@ -129,18 +144,10 @@ static int count_indices(struct saved *saved, enum saved_kind kind)
 	uint32_t cursor = 0;
 
 	while (journal_next(saved->journal, kind, &cursor)) {
-		for (uint32_t hole = indices->top + 1; hole < cursor; hole++) {
-			if (indices->free_count == indices->free_capacity) {
-				uint32_t capacity = indices->free_capacity * 2 + 64;
-				uint32_t *grown = realloc(indices->free, capacity * sizeof(*grown));
-
-				if (!grown)
-					return -ENOMEM;
-				indices->free = grown;
-				indices->free_capacity = capacity;
-			}
+		if (reserve_free(indices, cursor) < 0)
+			return -ENOMEM;
+		for (uint32_t hole = indices->top + 1; hole < cursor; hole++)
 			indices->free[indices->free_count++] = hole;
-		}
 		indices->top = cursor;
 	}
 	return 0;
@@ -230,16 +237,8 @@ uint32_t saved_take(struct daemon *d, enum saved_kind kind)
 
 	if (indices->free_count > 0)
 		return indices->free[--indices->free_count];
-	/* Room to give back each that was ever given: then giving back cannot fail. */
-	if (indices->free_capacity <= indices->top) {
-		uint32_t capacity = indices->top * 2 + 64;
-		uint32_t *grown = realloc(indices->free, capacity * sizeof(*grown));
-
-		if (!grown)
-			return 0;
-		indices->free = grown;
-		indices->free_capacity = capacity;
-	}
+	if (reserve_free(indices, indices->top + 1) < 0)
+		return 0;
 	if (journal_reserve(d->saved->journal, kind, indices->top + 1) < 0)
 		return 0;
 	return ++indices->top;
@@ -342,7 +341,7 @@ int saved_core(struct daemon *d)
 	/* Numbers that were given away after the last commit must not come again. */
 	if (meta) {
 		d->next_cookie = meta->next_cookie + (1u << 20);
-		d->next_session = meta->next_session;
+		d->next_session = meta->next_session + (1u << 16);
 		d->restarts = meta->restarts + 1;
 	}
 	saved_meta(d);

@@ -44,7 +44,7 @@ struct saved_session {
 	int32_t pid;
 	uint32_t id, role, uid;
 	uint32_t mrs_unknown;
-	uint32_t has_events; /* its second channel is in the store */
+	uint32_t slot; /* of its channels in the store */
 	char comm[16];
 };
 
@@ -99,7 +99,7 @@ void saved_free_numbers(struct daemon *d);
 int saved_core(struct daemon *d);
 void saved_close(struct daemon *d);
 
-/* A record of its own for kinds that have no index from elsewhere: SAVED_FILE, SAVED_NOTE, SAVED_MR. 0: no room (a
+/* A record of its own for kinds that have no index from elsewhere: all but SAVED_CONTEXT. 0: no room (a
  * limit, or memory). */
 uint32_t saved_take(struct daemon *d, enum saved_kind kind);
 void saved_give(struct daemon *d, enum saved_kind kind,

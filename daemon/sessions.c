@@ -143,8 +143,7 @@ void session_free(struct session *s)
 	end_event(&s->retry_timer);
 	if (s->maps_job)
 		workers_cancel(d->workers, s->maps_job);
-	if (s->role)
-		saved_drop(d, SAVED_SESSION, s->slot + 1);
+	saved_give(d, SAVED_SESSION, s->saved);
 	HASH_DEL(d->sessions, s);
 	if (s->user) {
 		user_give(d, s->user, USER_SESSIONS, 1);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libshim/inherit.h"
@@ -17,6 +18,9 @@
 /* A daemon that is being restarted is away for seconds, and its sockets wait in the service
  * manager. One that says nothing for longer than this is taken for dead. */
 #define ANSWER_SECONDS 30
+
+#define CONNECT_TRIES 8
+#define CONNECT_REST_NS (10 * 1000 * 1000)
 
 /* Our descriptors are moved up here, out of the way of programs that count on low numbers. Not
  * higher: a process's first table of descriptors has 64, and to enlarge it costs a process with
@@ -130,22 +134,35 @@ static int say_hello(struct client *client, enum dlp_role role)
 	return socket_adopt(&client->events, fd);
 }
 
+static int connect_once(struct client *client, const char *path, enum dlp_role role)
+{
+	int error = connect_calls(client, path);
+
+	if (error == 0)
+		error = say_hello(client, role);
+	if (error < 0)
+		client_close(client);
+	return error;
+}
+
 int client_connect(struct client *client, const char *path, enum dlp_role role)
 {
-	int error;
+	int error = 0;
 
 	pthread_mutex_init(&client->lock, NULL);
 	client->calls.fd = client->events.fd = -1;
 	client->seq = 0;
 	client->pid = getpid();
 	client->mark = inherit_mark();
-	error = connect_calls(client, path);
-	if (error == 0)
-		error = say_hello(client, role);
-	if (error < 0) {
-		client_close(client);
-		return error;
+	/* A daemon that dies right behind accepting takes the connection with it; its successor has nothing of it. */
+	for (unsigned tries = 0; tries < CONNECT_TRIES; tries++) {
+		error = connect_once(client, path, role);
+		if (error != -EPIPE && error != -ECONNRESET)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = CONNECT_REST_NS}, NULL);
 	}
+	if (error < 0)
+		return error;
 	atomic_store(&client->dead, false);
 	return 0;
 }
@@ -173,7 +190,22 @@ static int died(struct client *client)
 	return -EPIPE;
 }
 
-/* The reply to `seq`. An answer to anything else would mean that we lost count: then nothing can be
+/* The next message on the calls channel, replies to earlier requests left out: a daemon that died
+ * right behind its reply is followed by one that answers the same request again. */
+static ptrdiff_t receive_reply(struct client *client, uint32_t seq, int *fd, unsigned *fds)
+{
+	for (;;) {
+		ptrdiff_t size = dlp_recv(client->calls.fd, &client->buffer, fd, fds, 0);
+
+		if (size < (ptrdiff_t)sizeof(client->buffer.head) ||
+		    (int32_t)(client->buffer.head.seq - seq) >= 0)
+			return size;
+		if (*fd >= 0)
+			close(*fd);
+	}
+}
+
+/* The reply to `seq`. An answer to anything later would mean that we lost count: then nothing can be
  * believed. */
 static int await_reply(struct client *client, uint16_t opcode, uint32_t seq, void *reply,
 		       size_t reply_size)
@@ -182,7 +214,7 @@ static int await_reply(struct client *client, uint16_t opcode, uint32_t seq, voi
 	unsigned fds;
 	int fd;
 
-	size = dlp_recv(client->calls.fd, &client->buffer, &fd, &fds, 0);
+	size = receive_reply(client, seq, &fd, &fds);
 	if (fd >= 0)
 		close(fd);
 	if (size <= 0 || fds > 0 || (size_t)size != reply_size ||

@@ -38,6 +38,7 @@ EXTRA_DIST += \
 	tests/host/requests \
 	tests/host/run \
 	tests/host/shim_threads \
+	tests/host/storm \
 	tests/host/xfs_exchange_feature \
 	tests/install-tree \
 	tests/model/README.md \
@@ -206,6 +207,7 @@ core_property_LDADD = libcore.la
 
 # Not sanitized: they run under the shim, whose runtime they are to be without.
 holder_SOURCES = tests/host/holder.c
+storm_SOURCES = tests/host/storm.c
 holder_CFLAGS = -std=gnu17 $(WARNINGS)
 holder_LDFLAGS =
 
@@ -215,6 +217,6 @@ rdma_pair_LDFLAGS =
 rdma_pair_LDADD = $(LIBIBVERBS_LIBS)
 
 # --- administration ---
-check_PROGRAMS += churn
+check_PROGRAMS += churn storm
 churn_SOURCES = tests/host/churn.c
 churn_LDADD = libdaxlease.la

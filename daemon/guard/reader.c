@@ -327,22 +327,47 @@ static bool identify(struct slot *slot)
 	return true;
 }
 
-/* fstat fails: only a shut down file system says so (xfs: EIO), and would say it to the thread, too.
- * Taken over from a process that died right behind its read: nothing says which file it was. */
-static void refuse_unknown(struct fanotify_guard *guard, uint32_t index)
+/* Taken over from a process that died right behind its read: nothing says which file it was. What
+ * changes none goes on. */
+static bool is_harmless(const struct fanotify_guard *guard, const struct slot *slot)
 {
-	const bool taken_over = guard->slots.slot[index].taken_over;
+	const int32_t tid = slot->event.head.pid;
+	struct syscall_line line;
+	struct decode_out out;
+	struct decode_in in = {
+		.event = slot->event.head.mask & FAN_OPEN_PERM ? DECODE_OPEN_PERM
+							       : DECODE_PRE_ACCESS,
+		.context = thread_context(tid),
+		.line = &line,
+		.append = DECODE_APPEND_UNKNOWN,
+		.page = guard->page,
+		.io_uring_shares = guard->io_uring_shares,
+	};
 
+	thread_syscall_soon(tid, &line);
+	find_range(&slot->event, &in);
+	decode(&in, &out);
+	return out.harmless;
+}
+
+/* fstat fails: only a shut down file system says so (xfs: EIO), and would say it to the thread, too. */
+static void answer_unknown(struct fanotify_guard *guard, uint32_t index)
+{
+	const struct slot *slot = &guard->slots.slot[index];
+	uint32_t response = GUARD_DENY(EIO);
+
+	if (slot->taken_over)
+		response = is_harmless(guard, slot) ? FAN_ALLOW : GUARD_DENY(EBUSY);
 	pthread_mutex_lock(&guard->lock);
-	guard->counts.errors++;
-	answer_and_finish(guard, index, GUARD_DENY(taken_over ? EBUSY : EIO));
+	guard->counts.errors += response != FAN_ALLOW;
+	answer_and_finish(guard, index, response);
 	pthread_mutex_unlock(&guard->lock);
 }
 
 static void look_at(struct fanotify_guard *guard, uint32_t index)
 {
 	if (!identify(&guard->slots.slot[index]))
-		refuse_unknown(guard, index);
+		answer_unknown(guard, index);
 	else if (guard->allow_all)
 		pass_unarmed(guard, index, NULL);
 	else
