@@ -75,6 +75,7 @@ static const struct column daemon_columns[] = {
 	{ "of them had let go",    "fences_let_go", COLUMN_U64,      STATS(counters.fences[DLP_FENCE_LET_GO]), NULL, false, NULL },
 	{ "of them unmapped",      "fences_unmapped", COLUMN_U64,    STATS(counters.fences[DLP_FENCE_UNMAPPED]), NULL, false, NULL },
 	{ "of them killed",        "fences_killed", COLUMN_U64,      STATS(counters.fences[DLP_FENCE_KILLED]), NULL, false, NULL },
+	{ "of them left alone",    "fences_reported", COLUMN_U64,    STATS(counters.fences[DLP_FENCE_REPORTED]), NULL, false, NULL },
 	{ "MRs destroyed",         "mrs_destroyed", COLUMN_U64,      STATS(counters.mrs_destroyed),  NULL, false, NULL },
 	{ 0 }
 };

@@ -49,7 +49,7 @@ void admin_pool(struct session *s, const struct dlp_pool *m)
 	pool = &d->pools[m->index];
 	reply.type = pool->config->type;
 	reply.state = pool->state;
-	reply.label = pool->state == DLP_POOL_READY ? pool->label : 0;
+	reply.label = pool->state == DLP_POOL_READY ? pool_label(pool) : 0;
 	reply.dev = pool->dev;
 	reply.break_time_ns = pool->config->break_time_ns;
 	/* Holders ask for pools at their start, and have no use for it. */
@@ -119,7 +119,7 @@ static void fill(struct daemon *d, struct dlp_list_reply *reply, const struct co
 	copy(reply->comm, sizeof(reply->comm), holder->comm);
 	if (!file || !file->pool)
 		return;
-	reply->label = file->pool->label;
+	reply->label = pool_label(file->pool);
 	copy(reply->pool, sizeof(reply->pool), file->pool->config->name);
 	file_path(file, reply->path);
 }

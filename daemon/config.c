@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define NSEC_PER_MSEC UINT64_C(1000000)
 #define NSEC_PER_SEC UINT64_C(1000000000)
@@ -171,6 +172,27 @@ static bool parse_type(struct loader *loader, const struct key *key, const char 
 	return false;
 }
 
+static bool parse_fence(struct loader *loader, const struct key *key, const char *value, void *to)
+{
+	static const struct {
+		const char *name;
+		enum config_fence fence;
+	} policies[] = {
+		{"full", CONFIG_FENCE_FULL},
+		{"kill", CONFIG_FENCE_KILL},
+		{"report", CONFIG_FENCE_REPORT},
+	};
+
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		if (strcmp(value, policies[i].name) == 0) {
+			*(enum config_fence *)to = policies[i].fence;
+			return true;
+		}
+	}
+	refuse(loader, loader->line, "%s: \"%s\" is not full, kill or report", key->name, value);
+	return false;
+}
+
 static bool has_control(const char *text)
 {
 	for (; *text; text++)
@@ -280,6 +302,38 @@ static bool parse_socket(struct loader *loader, const struct key *key, const cha
 	return true;
 }
 
+/* A command that is missing is found now, and not when it is needed. */
+static bool parse_command(struct loader *loader, const struct key *key, const char *value, void *to)
+{
+	char *command;
+
+	if (value[0] != '/') {
+		refuse(loader, loader->line, "%s: \"%s\" does not start with an absolute path",
+		       key->name, value);
+		return false;
+	}
+	if (has_control(value)) {
+		refuse(loader, loader->line, "%s: control characters in a command", key->name);
+		return false;
+	}
+	command = strdup(value);
+	if (!command) {
+		loader->fatal = -ENOMEM;
+		return false;
+	}
+	command[strcspn(command, " ")] = '\0';
+	if (access(command, X_OK) < 0) {
+		refuse(loader, loader->line, "%s: %s cannot be executed: %s", key->name, command,
+		       strerror(errno));
+		free(command);
+		return false;
+	}
+	memcpy(command, value, strlen(value) + 1);
+	free(*(char **)to);
+	*(char **)to = command;
+	return true;
+}
+
 static bool parse_group(struct loader *loader, const struct key *key, const char *value, void *to)
 {
 	const struct group *group;
@@ -314,6 +368,9 @@ static const struct key keys[] = {
 	 10 * NSEC_PER_MSEC, 60 * NSEC_PER_SEC},
 	{SECTION_DAEMON, "fence-time", parse_duration, offsetof(struct config, fence_ns),
 	 10 * NSEC_PER_MSEC, 60 * NSEC_PER_SEC},
+	{SECTION_DAEMON, "fence", parse_fence, offsetof(struct config, fence), 0, 0},
+	{SECTION_DAEMON, "fence-hook", parse_command, offsetof(struct config, fence_hook), 0, 0},
+	{SECTION_POOL, "fence", parse_fence, offsetof(struct config_pool, fence), 0, 0},
 	{SECTION_POOL, "type", parse_type, offsetof(struct config_pool, type), 0, 0},
 	{SECTION_POOL, "path", parse_path, offsetof(struct config_pool, path), 0, 0},
 	{SECTION_POOL, "lease-break-time", parse_duration,
@@ -540,6 +597,7 @@ static int set_defaults(struct config *config)
 		.break_time_ns = kernel_break_time(),
 		.margin_ns = MARGIN_DEFAULT,
 		.fence_ns = FENCE_DEFAULT,
+		.fence = CONFIG_FENCE_FULL,
 	};
 	return config->socket ? 0 : -ENOMEM;
 }
@@ -570,9 +628,12 @@ int config_load(const char *file, struct config *config, FILE *errors)
 		config_free(config);
 		return loader.fatal ? loader.fatal : -EINVAL;
 	}
-	for (size_t i = 0; i < config->pool_count; i++)
+	for (size_t i = 0; i < config->pool_count; i++) {
 		if (!config->pools[i].break_time_ns)
 			config->pools[i].break_time_ns = config->break_time_ns;
+		if (!config->pools[i].fence)
+			config->pools[i].fence = config->fence;
+	}
 	return 0;
 }
 
@@ -582,5 +643,6 @@ void config_free(struct config *config)
 		free(config->pools[i].path);
 	free(config->pools);
 	free(config->socket);
+	free(config->fence_hook);
 	*config = (struct config){.admin_gid = (gid_t)-1};
 }

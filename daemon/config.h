@@ -14,11 +14,19 @@
 
 #include "proto/protocol.h"
 
+/* How far it goes against a holder that does not give up its lease in time; fence.c. */
+enum config_fence {
+	CONFIG_FENCE_FULL = 1,
+	CONFIG_FENCE_KILL,
+	CONFIG_FENCE_REPORT,
+};
+
 struct config_pool {
 	char name[DLP_NAME_SIZE];
 	enum dlp_pool_type type;
 	char *path;		/* canonical, no trailing slash (but "/"); it need not exist yet */
 	uint64_t break_time_ns; /* its own, else the daemon's */
+	enum config_fence fence; /* its own, else the daemon's */
 	unsigned line;		/* of its section, for messages */
 };
 
@@ -29,6 +37,8 @@ struct config {
 	uint64_t break_time_ns;
 	uint64_t margin_ns;
 	uint64_t fence_ns;
+	enum config_fence fence;
+	char *fence_hook; /* a command: an absolute path and arguments; NULL: none */
 	struct config_pool *pools; /* in the order of the file */
 	size_t pool_count;
 };

@@ -10,7 +10,8 @@
  *   sessions.c  connections: accept, sending, their end
  *   receive.c   what clients say: HELLO, calls, answers
  *   returned.c  sessions of a daemon that died, taken back
- *   holders.c   the end of a holder: hang-up, death, fence
+ *   holders.c   the end of a holder: hang-up, death
+ *   fence.c     taking from a holder what it does not give up in time; hook.c the command that runs before
  *   grants.c    way 1 of design.md: from DLP_GRANT to its reply, and the second look
  *   breaks.c    way 2: attempts from the guard into the core, effects of the core out into the world
  *   mrs.c       which MRs depend on a session's leases
@@ -49,6 +50,8 @@ TAILQ_HEAD(op_list, op_note);
 LIST_HEAD(watcher_list, session);
 struct grant;
 struct user;
+struct fence;
+struct hook;
 
 enum user_good {
 	USER_SESSIONS,
@@ -134,6 +137,9 @@ struct daemon {
 	bool settling;	      /* a worker job is under way */
 	struct event *drain_timer;
 	bool running_effects; /* run_effects() is on the stack */
+	LIST_HEAD(, hook) hooks;
+	unsigned hooks_count;
+	bool no_replace; /* for tests: mappings are said to be replaced, and are not */
 
 	unsigned complaints; /* warnings about clients since then */
 	uint64_t complaints_since_ns;
@@ -157,6 +163,8 @@ struct pool *pool_by_dev(struct daemon *d, uint64_t dev);
 /* The directory pool on that device that holds `path`; NULL. pool_any_directory: is there one at all on dev. */
 struct pool *pool_by_path(struct daemon *d, uint64_t dev, const char *path);
 bool pool_any_directory(struct daemon *d, uint64_t dev);
+/* Of a lease in it, as others are told. */
+uint32_t pool_label(const struct pool *pool);
 
 /* --- users.c ------------------------------------------------------------------------------------------ */
 
@@ -245,7 +253,9 @@ struct session {
 	int hello_fd; /* the client's end of its events channel, until the store has ours and HELLO is answered; -1 */
 	struct mr_context *contexts;
 	unsigned destroying; /* worker jobs under way */
-	bool killed; /* SESSION_FENCING: SIGKILL is out */
+	struct fence *fence; /* SESSION_FENCING: under way (fence.c); NULL: not, or SIGKILL is out */
+	unsigned gone_looks; /* of a killed one */
+	uint64_t killed_ns; /* SESSION_FENCING: when SIGKILL was sent; 0: not */
 	bool mrs_unknown; /* the report of an MR was lost: there may be one that we cannot destroy */
 	bool memory_unknown; /* it could not be opened; said once */
 	unsigned retries;      /* of destroying MRs */
@@ -288,6 +298,7 @@ void calls_ready(evutil_socket_t fd, short what, void *session);
 void events_ready(evutil_socket_t fd, short what, void *session);
 void hello_cancel(struct session *s); /* it is going */
 bool session_has_unread(const struct session *s); /* calls it has sent and we have not read */
+void session_read_calls(struct session *s); /* handles them, but not without end; s stays */
 void session_pause(struct session *s); /* reads no further calls until session_resume() */
 void session_resume(struct session *s);
 /* The call that was looked at last is done with: everything it changed is committed, and it is gone. */
@@ -306,9 +317,25 @@ void sessions_resume(struct daemon *d);
 
 void holder_hung_up(struct session *s); /* a channel ended, the process lives */
 void holder_died(struct session *s);	/* the pidfd said so */
-void holder_fence(struct session *s);	/* CORE_FENCE */
 /* A break concerns it, but it hung up: looks whether it has let go meanwhile. */
 void holder_look(struct session *s);
+/* Asks a worker whether one that hung up still maps anything: it is killed if so, else it ends. 0 or -errno. */
+int holder_ask_maps(struct session *s);
+/* Nothing of it is mapped: it ends when its MRs are gone. */
+void holder_settle_end(struct session *s);
+/* For mr_destroy_all() and mr_destroy_on() of a session that is going or is being fenced. */
+void holder_mrs_destroyed(struct session *s);
+
+/* A step of the fence, for statistics and whoever watches. */
+void holder_fence_step(const struct session *s, enum dlp_fence_step step, uint64_t since_ns);
+
+/* --- fence.c ------------------------------------------------------------------------------------------ */
+
+void holder_fence(struct session *s); /* CORE_FENCE */
+/* Kills it; `why` is for the log. */
+void fence_kill(struct session *s, const char *why);
+void fence_mrs_destroyed(struct session *s); /* while s->fence is there */
+void fence_free(struct session *s);
 
 /* --- mrs.c -------------------------------------------------------------------------------------------- */
 
@@ -318,9 +345,15 @@ int mrs_restore(struct daemon *d); /* after the sessions; 0 or -errno */
 void mr_del(struct session *s, uint32_t context, uint64_t id);
 unsigned mr_count(const struct session *s, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end);
 bool mr_any(const struct session *s);
+enum mr_sort { MR_PINNED = 1, MR_ON_DEMAND = 2, MR_ANY = 3 };
+/* Does one of that sort need some of the job's ranges? */
+bool mr_any_on(const struct session *s, const struct worker_job *ranges, enum mr_sort sort);
 /* Submits worker jobs that destroy all of them; done(s) is called when the last has ended (from the loop, never
  * from within). Those that may still live stay listed. */
 void mr_destroy_all(struct session *s, void (*done)(struct session *s));
+/* The same for those, in that time. */
+void mr_destroy_on(struct session *s, const struct worker_job *ranges, enum mr_sort sort, uint64_t limit_ns,
+		   void (*done)(struct session *s));
 void mr_forget_all(struct session *s);
 
 /* --- grants.c ----------------------------------------------------------------------------------------- */

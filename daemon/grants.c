@@ -286,7 +286,7 @@ static void reply_granted(const struct grant *g, const struct file *file, uint64
 		.ino = g->ino,
 		.start = g->start,
 		.end = g->end,
-		.label = file->pool->label,
+		.label = pool_label(file->pool),
 		.pool_type = file->pool->config->type,
 		.epoch = epoch,
 	};

@@ -6,12 +6,10 @@
  *
  *   hang-up of a living process (it closed everything, or exec'ed): look at what it still maps
  *   death: destroy its MRs; when nobody shares its memory (vfork, clone with CLONE_VM), its leases end
- *   fence: it did not answer in time: destroy its MRs, SIGKILL, then as for death
+ *   fence: it did not answer in time: fence.c; where that kills it, as for death
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/daemon.h"
@@ -21,12 +19,12 @@
 #define RETRY_NS (1 * NS_PER_S)
 #define RETRY_LAST_NS (60 * NS_PER_S)
 
-static void settle_end(struct session *s);
-static void kill_it(struct session *s);
-
-static void fence_step(const struct session *s, enum dlp_fence_step step)
+void holder_fence_step(const struct session *s, enum dlp_fence_step step, uint64_t since_ns)
 {
-	happened(s->daemon, &(struct happening){.kind = DLP_HAPPENED_FENCING, .detail = step, .holder = s});
+	happened(s->daemon, &(struct happening){.kind = DLP_HAPPENED_FENCING,
+						.detail = step,
+						.holder = s,
+						.duration_ns = now_ns() - since_ns});
 }
 
 /* Nothing of it is left: its leases end, and it is forgotten. */
@@ -45,7 +43,7 @@ static void try_again(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	settle_end(arg);
+	holder_settle_end(arg);
 }
 
 static void try_later(struct session *s)
@@ -116,7 +114,7 @@ static void look_at_memory(struct session *s)
 }
 
 /* The MRs of a session that is going have been dealt with, as far as that was possible. */
-static void mrs_destroyed(struct session *s)
+void holder_mrs_destroyed(struct session *s)
 {
 	switch (s->state) {
 	case SESSION_LIVE:
@@ -138,34 +136,47 @@ static void mrs_destroyed(struct session *s)
 		try_later(s);
 		return;
 	case SESSION_FENCING:
-		if (s->killed) /* holder_died() goes on with it */
+		if (s->fence) {
+			fence_mrs_destroyed(s);
+			return;
+		}
+		if (s->killed_ns) /* holder_died() goes on with it */
 			return;
 		if (mr_any(s))
-			kill_it(s); /* it may be the only one that keeps them */
+			fence_kill(s, "its MRs could not be destroyed"); /* it may be the only one that keeps them */
 		else
 			end(s);
 		return;
 	}
 }
 
-/* Destroys what is left of its MRs; mrs_destroyed() goes on, at once if there are none. */
-static void settle_end(struct session *s)
+/* Destroys what is left of its MRs; holder_mrs_destroyed() goes on, at once if there are none. */
+void holder_settle_end(struct session *s)
 {
 	if (s->destroying)
 		return;
-	mr_destroy_all(s, mrs_destroyed);
+	mr_destroy_all(s, holder_mrs_destroyed);
 	if (!s->destroying)
-		mrs_destroyed(s);
+		holder_mrs_destroyed(s);
 }
 
 void holder_died(struct session *s)
 {
+	if (s->killed_ns)
+		log_info("pid %d (%s): gone %.3f s after SIGKILL", s->pid, s->comm,
+			 (double)(now_ns() - s->killed_ns) / NS_PER_S);
+	if (s->fence)
+		log_notice("pid %d (%s): ended while it was being fenced", s->pid, s->comm);
+	fence_free(s);
+	if (s->retry_timer)
+		event_free(s->retry_timer);
+	s->retry_timer = NULL;
 	s->state = SESSION_DEAD;
 	s->retries = 0;
 	grant_abandon(s);
 	session_drain_reports(s);
 	session_close_channels(s);
-	settle_end(s);
+	holder_settle_end(s);
 }
 
 /* --- hang-up of a living process ------------------------------------------------------------------------- */
@@ -178,26 +189,28 @@ static void maps_known(void *arg, const struct worker_result *result)
 
 	s->maps_job = 0;
 	if (s->state == SESSION_FENCING && mapped) {
-		kill_it(s);
+		fence_kill(s, "fence = kill");
 	} else if (s->state == SESSION_DETACHED && mapped) {
 		log_warning("pid %d (%s) hung up but still maps leased files: its leases stand; "
 			    "it will be killed if they are broken and it is still there",
 			    s->pid, s->comm);
 	} else if (s->state == SESSION_FENCING || s->state == SESSION_DETACHED) {
 		if (s->state == SESSION_FENCING)
-			fence_step(s, DLP_FENCE_LET_GO);
-		settle_end(s);
+			holder_fence_step(s, DLP_FENCE_LET_GO, now_ns());
+		holder_settle_end(s);
 	}
 }
 
 /* Asks a worker whether the process maps any file it has leases on. More files than fit a job: they are taken
  * as mapped, which is the safe side. 0 or -errno. */
-static int ask_maps(struct session *s)
+int holder_ask_maps(struct session *s)
 {
 	struct worker_job job = {.kind = WORKER_MAPS, .pid = s->pid};
 	struct core_lease_view lease;
 	uint32_t cursor = 0;
 
+	if (s->maps_job)
+		return 0; /* is being asked */
 	while (core_list_session(s->daemon->core, s->id, &cursor, &lease)) {
 		unsigned i = 0;
 
@@ -217,7 +230,7 @@ static int ask_maps(struct session *s)
 void holder_look(struct session *s)
 {
 	if (s->state == SESSION_DETACHED && !s->maps_job && !s->destroying)
-		ask_maps(s); /* if that cannot be had, the fence is still there */
+		holder_ask_maps(s); /* if that cannot be had, the fence is still there */
 }
 
 void holder_hung_up(struct session *s)
@@ -234,43 +247,8 @@ void holder_hung_up(struct session *s)
 		return;
 	}
 	s->state = SESSION_DETACHED;
-	rc = ask_maps(s);
+	rc = holder_ask_maps(s);
 	if (rc < 0)
 		log_warning("pid %d (%s) hung up, and what it still maps cannot be looked at: %s: its leases stand",
 			    s->pid, s->comm, strerror(-rc));
-}
-
-/* --- fence ---------------------------------------------------------------------------------------------- */
-
-static void kill_it(struct session *s)
-{
-	s->killed = true;
-	fence_step(s, DLP_FENCE_KILLED);
-	log_about(LOG_WARNING,
-		  &(struct log_subject){.pid = s->pid, .session = s->id, .cause = "no answer to a revocation"},
-		  "pid %d (%s) did not give up its lease in time: destroying its MRs and killing it", s->pid, s->comm);
-	/* Not one after the other: destroying MRs can take its time, and so can dying. The lease ends when both
-	 * are done: holder_died() waits for the jobs under way and tries again what failed. */
-	if (!s->destroying)
-		mr_destroy_all(s, mrs_destroyed);
-	if (syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-		log_error("pid %d (%s): cannot be killed: %s; breakers will be refused", s->pid, s->comm,
-			  strerror(errno));
-}
-
-void holder_fence(struct session *s)
-{
-	bool detached = s->state == SESSION_DETACHED;
-
-	if (s->state == SESSION_DEAD || s->state == SESSION_FENCING)
-		return;
-	s->state = SESSION_FENCING;
-	fence_step(s, DLP_FENCE_BEGUN);
-	if (s->retry_timer)
-		event_del(s->retry_timer); /* of the hang-up: the fence has its own pace */
-	session_drain_reports(s);
-	/* One that hung up may have let go of everything since: then there is nothing to kill it for. */
-	if (detached && (s->maps_job || ask_maps(s) == 0))
-		return;
-	kill_it(s);
 }

@@ -13,9 +13,12 @@ daxleased_SOURCES = \
 	daemon/config.c \
 	daemon/config.h \
 	daemon/daemon.h \
+	daemon/fence.c \
 	daemon/files.c \
 	daemon/grants.c \
 	daemon/holders.c \
+	daemon/hook.c \
+	daemon/hook.h \
 	daemon/journal.c \
 	daemon/journal.h \
 	daemon/keeper.c \

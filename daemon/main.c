@@ -14,6 +14,7 @@
 
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
+#include "daemon/hook.h"
 #include "daemon/keeper.h"
 #include "daemon/log.h"
 #include "daemon/saved.h"
@@ -56,23 +57,25 @@ static void usage(FILE *out)
 		     "                       go on after a crash, as systemd does where there is one\n"
 		     "      --debug          log more\n"
 		     "      --test-no-guard  let every operation through: for tests of the guard, protects nothing\n"
+		     "      --test-no-replace  say that fenced holders' mappings are replaced: for tests, protects nothing\n"
 		     "  -V, --version\n"
 		     "  -h, --help\n");
 }
 
 struct options {
 	const char *config;
-	bool check, no_guard;
+	bool check, no_guard, no_replace;
 };
 
 /* -1: go on; else the exit status. */
 static int parse(int argc, char **argv, struct options *o)
 {
-	enum { OPT_CHECK = 256, OPT_DEBUG, OPT_NO_GUARD };
+	enum { OPT_CHECK = 256, OPT_DEBUG, OPT_NO_GUARD, OPT_NO_REPLACE };
 	static const struct option table[] = {
 		{"config", required_argument, NULL, 'c'},	   {"check-config", no_argument, NULL, OPT_CHECK},
 		{"debug", no_argument, NULL, OPT_DEBUG},	   {"test-no-guard", no_argument, NULL, OPT_NO_GUARD},
 		{"version", no_argument, NULL, 'V'},	   {"help", no_argument, NULL, 'h'},
+		{"test-no-replace", no_argument, NULL, OPT_NO_REPLACE},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
@@ -91,6 +94,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case OPT_NO_GUARD:
 			o->no_guard = true;
+			break;
+		case OPT_NO_REPLACE:
+			o->no_replace = true;
 			break;
 		case 'V':
 			puts("daxleased " PACKAGE_VERSION);
@@ -205,6 +211,9 @@ static int take_guard(struct daemon *d, const struct options *o)
 			    strerror(errno));
 	if (o->no_guard)
 		log_warning("--test-no-guard: every operation is let through, nothing is protected");
+	if (o->no_replace)
+		log_warning("--test-no-replace: fenced holders keep their mappings, nothing is protected");
+	d->no_replace = o->no_replace;
 	return rc;
 }
 
@@ -279,6 +288,7 @@ static void shut_down(struct daemon *d)
 {
 	if (d->base)
 		sessions_stop(d);
+	hooks_stop(d);
 	grants_stop(d);
 	if (d->workers)
 		workers_free(d->workers);

@@ -31,6 +31,7 @@ struct mr {
 	uint64_t id; /* key */
 	uint32_t handle, lkey, rkey;
 	uint64_t length;
+	bool pinned;
 	struct mr_part *parts;
 	UT_hash_handle hh;
 };
@@ -170,6 +171,7 @@ static struct mr *mr_get(struct mr_context *context, const struct dlp_mr *m)
 	mr->lkey = m->lkey;
 	mr->rkey = m->rkey;
 	mr->length = m->length;
+	mr->pinned = m->flags & DLP_MR_PINNED;
 	HASH_ADD(hh, context->mrs, id, sizeof(mr->id), mr);
 	return mr;
 }
@@ -188,6 +190,7 @@ static void save(struct session *s, const struct mr_context *context, const stru
 		.handle = mr->handle,
 		.lkey = mr->lkey,
 		.rkey = mr->rkey,
+		.flags = mr->pinned ? DLP_MR_PINNED : 0,
 	};
 
 	saved_put(s->daemon, SAVED_MR, part->saved, &record);
@@ -314,12 +317,12 @@ static void destroyed(void *arg, const struct worker_result *result)
 }
 
 static void submit(struct session *s, const struct mr_context *context, const struct worker_job *work,
-		   struct destroy *job)
+		   uint64_t limit_ns, struct destroy *job)
 {
 	struct daemon *d = s->daemon;
 	uint64_t id;
 	int rc = workers_submit(d->workers, work, context->uverbs_fd, (uint64_t)s->id << 32 | context->number,
-				DESTROY_LIMIT_NS, destroyed, job, &id);
+				limit_ns, destroyed, job, &id);
 
 	if (rc == 0) {
 		s->destroying++;
@@ -330,9 +333,39 @@ static void submit(struct session *s, const struct mr_context *context, const st
 	free(job);
 }
 
-static void destroy_context(struct session *s, const struct mr_context *context, void (*done)(struct session *s))
+/* ranges NULL: all of them. */
+static bool is_wanted(const struct mr *mr, const struct worker_job *ranges, enum mr_sort sort)
 {
-	const struct mr *mr = context->mrs;
+	if (!(sort & (mr->pinned ? MR_PINNED : MR_ON_DEMAND)))
+		return false;
+	for (unsigned i = 0; ranges && i < ranges->items; i++) {
+		if (mr_touches(mr, ranges->range[i].dev, ranges->range[i].ino, ranges->range[i].start,
+			       ranges->range[i].end))
+			return true;
+	}
+	return !ranges;
+}
+
+static const struct mr *next_wanted(const struct mr *mr, const struct worker_job *ranges, enum mr_sort sort)
+{
+	while (mr && !is_wanted(mr, ranges, sort))
+		mr = mr->hh.next;
+	return mr;
+}
+
+bool mr_any_on(const struct session *s, const struct worker_job *ranges, enum mr_sort sort)
+{
+	for (const struct mr_context *c = s->contexts; c; c = c->hh.next) {
+		if (next_wanted(c->mrs, ranges, sort))
+			return true;
+	}
+	return false;
+}
+
+static void destroy_context(struct session *s, const struct mr_context *context, const struct worker_job *ranges,
+			    enum mr_sort sort, uint64_t limit_ns, void (*done)(struct session *s))
+{
+	const struct mr *mr = next_wanted(context->mrs, ranges, sort);
 
 	while (mr) {
 		struct worker_job work = {.kind = WORKER_DESTROY};
@@ -344,7 +377,7 @@ static void destroy_context(struct session *s, const struct mr_context *context,
 		job->session = s->id;
 		job->context = context->number;
 		job->done = done;
-		for (; mr && job->items < WORKER_MAX_ITEMS; mr = mr->hh.next) {
+		for (; mr && job->items < WORKER_MAX_ITEMS; mr = next_wanted(mr->hh.next, ranges, sort)) {
 			work.mr[job->items].handle = mr->handle;
 			work.mr[job->items].lkey = mr->lkey;
 			work.mr[job->items].rkey = mr->rkey;
@@ -352,14 +385,20 @@ static void destroy_context(struct session *s, const struct mr_context *context,
 			job->ids[job->items++] = mr->id;
 		}
 		work.items = job->items;
-		submit(s, context, &work, job);
+		submit(s, context, &work, limit_ns, job);
 	}
 }
 
 void mr_destroy_all(struct session *s, void (*done)(struct session *s))
 {
+	mr_destroy_on(s, NULL, MR_ANY, DESTROY_LIMIT_NS, done);
+}
+
+void mr_destroy_on(struct session *s, const struct worker_job *ranges, enum mr_sort sort, uint64_t limit_ns,
+		   void (*done)(struct session *s))
+{
 	for (const struct mr_context *c = s->contexts; c; c = c->hh.next)
-		destroy_context(s, c, done);
+		destroy_context(s, c, ranges, sort, limit_ns, done);
 }
 
 /* --- restart ------------------------------------------------------------------------------------------- */
@@ -399,6 +438,7 @@ static int part_restore(struct daemon *d, const struct saved_mr *record, uint32_
 		.lkey = record->lkey,
 		.rkey = record->rkey,
 		.length = record->length,
+		.flags = record->flags,
 	};
 	struct mr_part *part;
 	struct mr *mr;

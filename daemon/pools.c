@@ -231,3 +231,8 @@ bool pool_any_directory(struct daemon *d, uint64_t dev)
 	}
 	return false;
 }
+
+uint32_t pool_label(const struct pool *pool)
+{
+	return pool->label | (pool->config->fence == CONFIG_FENCE_REPORT ? DLP_LABEL_UNBOUNDED : 0u);
+}

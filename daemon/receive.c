@@ -14,6 +14,7 @@
 #include "daemon/saved.h"
 #include "daemon/store.h"
 
+#define READ_AT_ONCE 1024 /* by session_read_calls() */
 #define CALLS_PER_TURN 16 /* then others have theirs: no client keeps the loop to itself */
 
 /* --- HELLO -------------------------------------------------------------------------------------------- */
@@ -303,6 +304,15 @@ void calls_ready(evutil_socket_t fd, short what, void *arg)
 	holder_hung_up(s);
 }
 
+void session_read_calls(struct session *s)
+{
+	/* What a hang-up does to its state is done by the loop, when it sees that. And not within the handling of one. */
+	for (int i = 0; i < READ_AT_ONCE && !is_waiting(s) && !s->looked && session_has_unread(s); i++) {
+		if (receive_call(s) < 0)
+			break;
+	}
+}
+
 void session_drain_reports(struct session *s)
 {
 	union dlp_buffer m;
@@ -333,6 +343,20 @@ void session_drain_reports(struct session *s)
 	}
 }
 
+/* Is something of the range still being taken away? */
+static bool is_being_taken(const struct session *s, const struct dlp_range *m)
+{
+	struct core_lease_view lease;
+	uint64_t offset = m->start;
+
+	while (core_list_session_file(s->daemon->core, s->id, m->dev, m->ino, &offset, &lease) &&
+	       lease.start < m->end) {
+		if (lease.state >= CORE_REVOKING)
+			return true;
+	}
+	return false;
+}
+
 /* The holder's answer to DLP_EV_REVOKE or DLP_EV_DROP. */
 static void revoked(struct session *s, const struct dlp_range *m)
 {
@@ -342,6 +366,8 @@ static void revoked(struct session *s, const struct dlp_range *m)
 	log_debug("session %u of pid %d answered [%llu, %llu), epoch %llu, error %d", s->id, s->pid,
 		  (unsigned long long)m->start, (unsigned long long)m->end,
 		  (unsigned long long)m->epoch, m->head.error);
+	if (m->head.error && !is_being_taken(s, m))
+		return; /* what it could not do has been done from outside, or it was about what it holds no more */
 	if (m->head.error == 0)
 		rc = core_answered(d->core, now_ns(), s->id, m->dev, m->ino, m->start, m->end,
 				   m->epoch);

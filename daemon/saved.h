@@ -74,7 +74,8 @@ struct saved_context {
 struct saved_mr {
 	uint64_t id, length, dev, ino, start, end;
 	uint32_t session, context;
-	uint32_t handle, lkey, rkey, reserved;
+	uint32_t handle, lkey, rkey;
+	uint32_t flags; /* enum dlp_mr_flags */
 };
 
 _Static_assert(sizeof(struct saved_meta) == 16, "no padding");

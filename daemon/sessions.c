@@ -131,6 +131,7 @@ void session_free(struct session *s)
 	struct daemon *d = s->daemon;
 
 	grant_abandon(s);
+	fence_free(s);
 	mr_forget_all(s);
 	report_unwatch(s);
 	closures_end(s);

@@ -158,8 +158,7 @@ static struct ib_uverbs_attr out_attr(unsigned id, void *to, size_t size)
 					.data = (uintptr_t)to };
 }
 
-/* 0: there is such an MR. -ENOENT: the reported MR does not exist any more. */
-static int look(const struct uverbs *uverbs, const struct uverbs_mr *mr)
+int uverbs_look(const struct uverbs *uverbs, const struct uverbs_mr *mr)
 {
 	struct uverbs_mr found = { 0 };
 	const struct ib_uverbs_attr attrs[] = {
@@ -187,7 +186,7 @@ static int look(const struct uverbs *uverbs, const struct uverbs_mr *mr)
 static int look_and_destroy(const struct uverbs *uverbs, const struct uverbs_mr *mr)
 {
 	const struct ib_uverbs_attr attr = handle_attr(UVERBS_ATTR_DESTROY_MR_HANDLE, mr->handle);
-	int rc = look(uverbs, mr);
+	int rc = uverbs_look(uverbs, mr);
 
 	if (!rc)
 		rc = call(uverbs, UVERBS_OBJECT_MR, UVERBS_METHOD_MR_DESTROY, &attr, 1);

@@ -32,6 +32,9 @@ int uverbs_check_major(unsigned major_number);
  */
 int uverbs_open(int fd, struct uverbs *uverbs);
 
+/* Is what has the MR's handle still that MR? 0; -ENOENT: the MR is gone; -ESTALE and others: as below. */
+int uverbs_look(const struct uverbs *uverbs, const struct uverbs_mr *mr);
+
 /*
  * Destroys the MR, if what has its handle still is it. 0: it is gone (now, or it was before).
  * -errno: it may live:

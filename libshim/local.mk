@@ -95,7 +95,7 @@ shim_threads_LDADD = libshimtest.la -lpthread
 
 # What MRs keep: run under daxlease-run in the guest.
 check_PROGRAMS += shim_mr
-shim_mr_SOURCES = tests/guest/shim_mr.c tests/unit/shim_check.h
+shim_mr_SOURCES = tests/guest/shim_mr.c tests/unit/shim_check.h daemon/uverbs.c daemon/uverbs.h
 shim_mr_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBIBVERBS_CFLAGS)
 shim_mr_LDADD = $(LIBIBVERBS_LIBS)
 

@@ -323,6 +323,19 @@ static int destroy(struct mr_record *record)
 	return 0;
 }
 
+bool mr_is_gone(const struct mr_record *record, uint32_t lkey, uint32_t rkey, uint64_t length)
+{
+	const struct uverbs_mr now = {
+		.handle = record->id.handle, .lkey = lkey, .rkey = rkey, .length = length};
+	int error;
+
+	if (record->state != MR_LIVE || record->context->uverbs_error ||
+	    !context_descriptor_ours(record->context))
+		return false;
+	error = uverbs_look(&record->context->uverbs, &now);
+	return error == -ENOENT || error == -ESTALE;
+}
+
 void mr_reap(uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
 {
 	for (struct mr_record *record = records; record; record = record->next) {

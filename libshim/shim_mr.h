@@ -80,6 +80,9 @@ int mr_begin(uint64_t addr, uint64_t length, struct mr_context *context, bool on
 int mr_registered(struct mr_record *record, const void *mr, const struct uverbs_mr *id);
 /* The MR of the program's struct, if it is ours. */
 struct mr_record *mr_find(const void *mr);
+/* A live MR with these keys now: has somebody else destroyed it, the daemon since we did not answer? Its
+ * handle may be another MR's then. */
+bool mr_is_gone(const struct mr_record *record, uint32_t lkey, uint32_t rkey, uint64_t length);
 /* The record and what it stood on are gone; tells the daemon, unmaps what was kept for it. */
 void mr_end(struct mr_record *record);
 /* Around the real ibv_close_device(): destroys what is left on the context; forgets it. */

@@ -302,7 +302,8 @@ SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 		return real_deregister(mr);
 	table_lock(&hook);
 	record = mr_find(mr);
-	if (record && record->state == MR_DESTROYED) {
+	if (record && (record->state == MR_DESTROYED ||
+		       mr_is_gone(record, mr->lkey, mr->rkey, mr->length))) {
 		/* The struct is lost on purpose: only the real function could free it, and that
 		 * would first destroy by its handle, which may be another MR's by now. */
 		destroyed = true;

@@ -107,7 +107,14 @@ struct dlp_hello_reply {
 
 enum dlp_pool_type { DLP_POOL_FSDAX = 1, DLP_POOL_MOUNT = 2, DLP_POOL_DIRECTORY = 3 };
 enum dlp_pool_state { DLP_POOL_ABSENT = 1, DLP_POOL_READY = 2, DLP_POOL_REFUSED = 3 };
-enum dlp_label { DLP_LABEL_ADVISORY = 1, DLP_LABEL_KERNEL_LEASE = 2, DLP_LABEL_ENFORCED = 3 };
+enum dlp_label {
+	DLP_LABEL_ADVISORY = 1,
+	DLP_LABEL_KERNEL_LEASE = 2,
+	DLP_LABEL_ENFORCED = 3,
+	/* Or'ed to one of these: a holder that does not answer is left alone (fence = report), so nothing
+	 * bounds how long breakers are refused. */
+	DLP_LABEL_UNBOUNDED = 0x100,
+};
 
 struct dlp_pool {
 	struct dlp_head head;
@@ -469,6 +476,7 @@ enum dlp_fence_step {
 	DLP_FENCE_MRS,	     /* its MRs were destroyed from outside */
 	DLP_FENCE_UNMAPPED,  /* its mappings were replaced from outside: it lives */
 	DLP_FENCE_KILLED,    /* SIGKILL was sent */
+	DLP_FENCE_REPORTED,  /* it is left alone (fence = report), and breakers are refused */
 	DLP_FENCE_STEPS
 };
 

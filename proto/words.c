@@ -61,6 +61,12 @@ static const char *const labels[] = {
 	[DLP_LABEL_ENFORCED] = "enforced",
 };
 
+static const char *const unbounded_labels[] = {
+	[DLP_LABEL_ADVISORY] = "advisory,unbounded",
+	[DLP_LABEL_KERNEL_LEASE] = "kernel-lease,unbounded",
+	[DLP_LABEL_ENFORCED] = "enforced,unbounded",
+};
+
 static const char *const lease_states[] = {
 	[DLP_LEASE_HELD] = "held",	   [DLP_LEASE_BREAKING] = "breaking", [DLP_LEASE_REVOKING] = "revoking",
 	[DLP_LEASE_FENCING] = "fencing", [DLP_LEASE_NONE] = "none",
@@ -101,6 +107,7 @@ static const char *const fence_steps[DLP_FENCE_STEPS] = {
 	[DLP_FENCE_MRS] = "mrs-destroyed",
 	[DLP_FENCE_UNMAPPED] = "unmapped",
 	[DLP_FENCE_KILLED] = "killed",
+	[DLP_FENCE_REPORTED] = "left-alone",
 };
 
 static const char *const outcomes[DLP_OUTCOMES] = {
@@ -179,6 +186,8 @@ const char *dlp_cause_text(uint32_t cause)
 
 const char *dlp_label_text(uint32_t label)
 {
+	if (label & DLP_LABEL_UNBOUNDED)
+		return word(unbounded_labels, COUNT(unbounded_labels), label & ~(uint32_t)DLP_LABEL_UNBOUNDED);
 	return word(labels, COUNT(labels), label);
 }
 

@@ -28,6 +28,8 @@ EXTRA_DIST += \
 	tests/host/completion \
 	tests/host/doctor \
 	tests/host/drain \
+	tests/host/fence \
+	tests/host/fence_run \
 	tests/host/guard_run \
 	tests/host/keeper \
 	tests/host/leases \
@@ -145,7 +147,7 @@ worker_process_CPPFLAGS = $(unit_cppflags)
 worker_process_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- programs that scripts run ---
-check_PROGRAMS += api breakers core_property guard_events holder keeper_child keeper_clients mr_destroy pool_check pool_stuck \
+check_PROGRAMS += api breakers core_property fence_holder guard_events holder keeper_child keeper_clients mr_destroy pool_check pool_stuck \
 	rdma_pair
 
 api_SOURCES = tests/host/api.c
@@ -206,6 +208,10 @@ core_property_SOURCES = tests/unit/core_property.c tests/unit/core_store.h
 core_property_LDADD = libcore.la
 
 # Not sanitized: they run under the shim, whose runtime they are to be without.
+fence_holder_SOURCES = tests/host/fence_holder.c libshim/client.c libshim/inherit.c proto/validate.c proto/wire.c proto/words.c
+fence_holder_CFLAGS = -std=gnu17 $(WARNINGS)
+fence_holder_LDFLAGS =
+
 holder_SOURCES = tests/host/holder.c
 storm_SOURCES = tests/host/storm.c
 holder_CFLAGS = -std=gnu17 $(WARNINGS)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "daemon/uverbs.h"
 #include "tests/unit/shim_check.h"
 
 #define MIB (1u << 20)
@@ -207,6 +208,26 @@ static void other_registrations(void)
 	CHECK(ibv_dereg_mr(mr) == 0 && munmap(map, 2 * MIB) == 0 && leases_are(0));
 }
 
+/* The daemon has destroyed it, and the listener does not know that yet: the handle may be another MR's. */
+static void destroyed_outside(void)
+{
+	char *map = map_file();
+	struct ibv_mr *mr = ibv_reg_mr(pd, map, MIB, ACCESS), *next;
+	struct uverbs uverbs;
+	struct uverbs_mr id;
+
+	CHECK(mr && uverbs_open(context->cmd_fd, &uverbs) == 0);
+	id = (struct uverbs_mr){mr->handle, mr->lkey, mr->rkey, mr->length};
+	CHECK(uverbs_destroy_mr(&uverbs, &id) == 0);
+	next = ibv_reg_mr(pd, map, MIB, ACCESS);
+	CHECK(next && next->handle == id.handle);
+	CHECK(mr->length == MIB && ibv_dereg_mr(mr) == 0);
+	CHECK(write_remote(next, map, 4096, 'K') == IBV_WC_SUCCESS && file_has(4096, 'K'));
+	id = (struct uverbs_mr){next->handle, next->lkey, next->rkey, next->length};
+	CHECK(uverbs_destroy_mr(&uverbs, &id) == 0 && ibv_dereg_mr(next) == 0);
+	CHECK(munmap(map, 2 * MIB) == 0 && leases_are(0));
+}
+
 /* The last: an MR is left when the device is closed. */
 static void device_closed(void)
 {
@@ -223,6 +244,7 @@ int main(int argc, char **argv)
 		{"C22 mremap under one", mremap_under_mr},
 		{"C22 MAP_FIXED over one ends it", mapped_over},
 		{"C21 registered by iova, mixed, and not ours", other_registrations},
+		{"C23 an MR that was destroyed from outside can be deregistered", destroyed_outside},
 		{"C1 ibv_close_device with an MR left", device_closed},
 		{0},
 	};

@@ -106,6 +106,18 @@ static const struct {
 	 "FILE:2: revoke-margin: \"9.9ms\" is not between 10ms and 1min\n"},
 	{"[daemon]\nfence-time = 60.1s\n",
 	 "FILE:2: fence-time: \"60.1s\" is not between 10ms and 1min\n"},
+	{"[daemon]\nfence = murder\n",
+	 "FILE:2: fence: \"murder\" is not full, kill or report\n"},
+	{"[pool a]\ntype = mount\npath = /no/a\nfence = no\n",
+	 "FILE:4: fence: \"no\" is not full, kill or report\n"},
+	{"[daemon]\nfence-hook = echo x\n",
+	 "FILE:2: fence-hook: \"echo x\" does not start with an absolute path\n"},
+	{"[daemon]\nfence-hook = /no/such/hook 1\n",
+	 "FILE:2: fence-hook: /no/such/hook cannot be executed: No such file or directory\n"},
+	{"[daemon]\nfence-hook = /bin/sh \x02\n",
+	 "FILE:2: fence-hook: control characters in a command\n"},
+	{"[pool a]\ntype = mount\npath = /no/a\nfence-hook = /bin/sh\n",
+	 "FILE:4: unknown key \"fence-hook\" in [pool]\n"},
 	{"[pool]\n", "FILE:1: a pool needs a name: [pool NAME]\n"},
 	{"[pool a b]\n", "FILE:1: a pool's name consists of letters, digits, \".\", \"_\" and "
 			 "\"-\", and starts with a letter or "
@@ -210,6 +222,8 @@ static void test_defaults(void **state)
 	assert_true(config.break_time_ns > 0);
 	assert_true(config.margin_ns == 2 * SEC);
 	assert_true(config.fence_ns == 5 * SEC);
+	assert_int_equal(config.fence, CONFIG_FENCE_FULL);
+	assert_null(config.fence_hook);
 	assert_int_equal(config.pool_count, 0);
 	config_free(&config);
 	config_free(&config);
@@ -226,6 +240,8 @@ static void test_good(void **state)
 				   "lease-break-time = 1.5 s\n"
 				   "revoke-margin=250ms\n"
 				   "fence-time : 1\n"
+				   "fence = kill\n"
+				   "fence-hook = /bin/sh  -c true\n"
 				   "[pool pmem0]\n"
 				   "    type = fsdax\n"
 				   "    path = /no/such dir/pmem0/\n"
@@ -233,6 +249,7 @@ static void test_good(void **state)
 				   "type = mount\n"
 				   "path = /\n"
 				   "lease-break-time = 0.5min\n"
+				   "fence = report\n"
 				   "[pool d]\n"
 				   "type = directory\n"
 				   "path = /proc/self/"; /* resolved; no newline at the end */
@@ -252,11 +269,15 @@ static void test_good(void **state)
 	assert_int_equal(config.pools[0].type, DLP_POOL_FSDAX);
 	assert_string_equal(config.pools[0].path, "/no/such dir/pmem0");
 	assert_true(config.pools[0].break_time_ns == 1500 * MSEC);
-	assert_int_equal(config.pools[0].line, 9);
+	assert_int_equal(config.fence, CONFIG_FENCE_KILL);
+	assert_string_equal(config.fence_hook, "/bin/sh  -c true");
+	assert_int_equal(config.pools[0].fence, CONFIG_FENCE_KILL);
+	assert_int_equal(config.pools[0].line, 11);
 	assert_string_equal(config.pools[1].name, "root.fs-1");
 	assert_int_equal(config.pools[1].type, DLP_POOL_MOUNT);
 	assert_string_equal(config.pools[1].path, "/");
 	assert_true(config.pools[1].break_time_ns == 30 * SEC);
+	assert_int_equal(config.pools[1].fence, CONFIG_FENCE_REPORT);
 	assert_int_equal(config.pools[2].type, DLP_POOL_DIRECTORY);
 	snprintf(own, sizeof(own), "/proc/%d", (int)getpid());
 	assert_string_equal(config.pools[2].path, own);
