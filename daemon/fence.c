@@ -37,11 +37,12 @@ static const char *const step_names[] = {
 struct fence {
 	enum step step;
 	struct worker_job ranges; /* that this round takes away */
-	bool more;		  /* there are others */
-	const char *kill_for;	  /* why it has to be killed, and not only these be taken away; or NULL */
+	const char *kill_for;	  /* why this will not do, and it has to be killed; or NULL */
 	unsigned rounds;
 	unsigned replaced; /* mappings */
-	bool had_mrs, ended, left_alone; /* MRs in this step; leases in this fence; some were only reported */
+	bool had_mrs;	   /* before this step */
+	bool ended;	   /* leases, in this fence */
+	bool left_alone;   /* some were only reported */
 	uint64_t since_ns, step_ns, until_ns;
 	struct hook *hook;
 };
@@ -70,7 +71,8 @@ static enum config_fence policy_of(struct daemon *d, const struct core_lease_vie
 	return file && file->pool ? file->pool->config->fence : d->config.fence;
 }
 
-static struct log_subject subject_of(struct session *s, const struct core_lease_view *lease, char *path)
+static struct log_subject subject_of(struct session *s, const struct core_lease_view *lease,
+				     char *path)
 {
 	const struct file *file = file_lookup(s->daemon, lease->dev, lease->ino);
 
@@ -86,10 +88,12 @@ static struct log_subject subject_of(struct session *s, const struct core_lease_
 }
 
 /* The next lease being fenced by one of these policies, from *cursor on. */
-static bool next_fenced(struct session *s, uint32_t *cursor, bool report, struct core_lease_view *lease)
+static bool next_fenced(struct session *s, uint32_t *cursor, bool report,
+			struct core_lease_view *lease)
 {
 	while (core_list_session(s->daemon->core, s->id, cursor, lease)) {
-		bool fenced = lease->state == CORE_FENCING || (!report && lease->state == CORE_UNPROVEN);
+		bool fenced = lease->state == CORE_FENCING ||
+			      (!report && lease->state == CORE_UNPROVEN);
 
 		if (fenced && (policy_of(s->daemon, lease) == CONFIG_FENCE_REPORT) == report)
 			return true;
@@ -116,11 +120,14 @@ static void report(struct session *s)
 
 		s->fence->left_alone = true;
 		log_about(LOG_WARNING, &subject,
-			  "%s: [%llu, %llu): pid %d (%s) did not give up its lease in time and is left alone "
-			  "(fence = report): whoever wants to change the file is refused until it lets go or ends",
-			  subject.path, (unsigned long long)lease.start, (unsigned long long)lease.end, s->pid,
-			  s->comm);
-		core_fenced(d->core, now_ns(), s->id, lease.dev, lease.ino, lease.start, lease.end, false);
+			  "%s: [%llu, %llu): pid %d (%s) did not give up its lease in time and is "
+			  "left alone "
+			  "(fence = report): whoever wants to change the file is refused until it "
+			  "lets go or ends",
+			  subject.path, (unsigned long long)lease.start,
+			  (unsigned long long)lease.end, s->pid, s->comm);
+		core_fenced(d->core, now_ns(), s->id, lease.dev, lease.ino, lease.start, lease.end,
+			    false);
 	}
 }
 
@@ -154,17 +161,16 @@ static bool choose_ranges(struct session *s)
 	struct core_lease_view lease;
 	uint32_t cursor = 0;
 
-	f->ranges = (struct worker_job){.kind = WORKER_FENCE, .pid = s->pid, .pretend = s->daemon->no_replace};
-	f->more = false;
+	f->ranges = (struct worker_job){.kind = WORKER_FENCE,
+					.pid = s->pid,
+					.pretend = s->daemon->no_replace};
 	while (next_fenced(s, &cursor, false, &lease)) {
 		unsigned i = f->ranges.items;
 
 		if (!f->kill_for)
 			f->kill_for = why_kill(s, &lease);
-		if (i == WORKER_MAX_ITEMS) {
-			f->more = true;
-			break;
-		}
+		if (i == WORKER_MAX_ITEMS)
+			break; /* the rest in the next round */
 		f->ranges.range[i].dev = lease.dev;
 		f->ranges.range[i].ino = lease.ino;
 		f->ranges.range[i].start = lease.start;
@@ -190,7 +196,8 @@ static void gone_known(void *arg, const struct worker_result *result)
 		look_whether_gone(s);
 		return;
 	}
-	log_notice("pid %d (%s): its memory is gone, though a tracer keeps its threads", s->pid, s->comm);
+	log_notice("pid %d (%s): its memory is gone, though a tracer keeps its threads", s->pid,
+		   s->comm);
 	holder_died(s);
 	run_effects(d);
 }
@@ -202,8 +209,8 @@ static void look_now(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (workers_submit(s->daemon->workers, &job, s->memory_fd, (uint64_t)s->pid << 32, NS_PER_S, gone_known, s,
-			   &s->maps_job) < 0)
+	if (workers_submit(s->daemon->workers, &job, s->memory_fd, (uint64_t)s->pid << 32, NS_PER_S,
+			   gone_known, s, &s->maps_job) < 0)
 		look_whether_gone(s);
 }
 
@@ -237,16 +244,18 @@ void fence_kill(struct session *s, const char *why)
 	first_fenced(s, false, &lease);
 	subject = subject_of(s, &lease, path);
 	log_about(LOG_WARNING, &subject,
-		  "pid %d (%s) did not give up its lease on %s [%llu, %llu) in time: destroying its MRs and killing it "
+		  "pid %d (%s) did not give up its lease on %s [%llu, %llu) in time: destroying "
+		  "its MRs and killing it "
 		  "(%s)",
-		  s->pid, s->comm, subject.path, (unsigned long long)lease.start, (unsigned long long)lease.end, why);
+		  s->pid, s->comm, subject.path, (unsigned long long)lease.start,
+		  (unsigned long long)lease.end, why);
 	/* Not one after the other: destroying MRs can take its time, and so can dying. The lease ends when both
 	 * are done: holder_died() waits for the jobs under way and tries again what failed. */
 	if (!s->destroying)
 		mr_destroy_all(s, holder_mrs_destroyed);
 	if (syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-		log_error("pid %d (%s): cannot be killed: %s; breakers will be refused", s->pid, s->comm,
-			  strerror(errno));
+		log_error("pid %d (%s): cannot be killed: %s; breakers will be refused", s->pid,
+			  s->comm, strerror(errno));
 	if (s->maps_job)
 		workers_cancel(s->daemon->workers, s->maps_job);
 	s->maps_job = 0;
@@ -260,8 +269,8 @@ static void defeated(struct session *s, const char *why)
 {
 	struct fence *f = s->fence;
 
-	log_warning("pid %d (%s): fence: %s failed after %.3f s: %s", s->pid, s->comm, step_names[f->step],
-		    seconds_since(f->step_ns), why);
+	log_warning("pid %d (%s): fence: %s failed after %.3f s: %s", s->pid, s->comm,
+		    step_names[f->step], seconds_since(f->step_ns), why);
 	fence_kill(s, why);
 }
 
@@ -326,11 +335,13 @@ static void taken(struct session *s)
 						.session = s->id,
 						.start = done.range[i].start,
 						.end = done.range[i].end},
-			  "%s: [%llu, %llu): taken from pid %d (%s) from outside, after %.3f s; it goes on living", path,
-			  (unsigned long long)done.range[i].start, (unsigned long long)done.range[i].end, s->pid,
-			  s->comm, seconds_since(took_from_ns));
-		core_fenced(d->core, now_ns(), s->id, done.range[i].dev, done.range[i].ino, done.range[i].start,
-			    done.range[i].end, true);
+			  "%s: [%llu, %llu): taken from pid %d (%s) from outside, after %.3f s; it "
+			  "goes on living",
+			  path, (unsigned long long)done.range[i].start,
+			  (unsigned long long)done.range[i].end, s->pid, s->comm,
+			  seconds_since(took_from_ns));
+		core_fenced(d->core, now_ns(), s->id, done.range[i].dev, done.range[i].ino,
+			    done.range[i].start, done.range[i].end, true);
 	}
 }
 
@@ -363,11 +374,14 @@ static const char *why_not_replaced(const struct worker_result *result)
 {
 	switch (result->fence.step) {
 	case WORKER_FENCE_NONE:
-		return result->error == -ETIMEDOUT ? "it was not done in time" : "no worker could do it";
+		return result->error == -ETIMEDOUT ? "it was not done in time"
+						   : "no worker could do it";
 	case WORKER_FENCE_LOOK:
-		return result->error == -ESRCH ? "the process is gone" : "what it maps cannot be read";
+		return result->error == -ESRCH ? "the process is gone"
+					       : "what it maps cannot be read";
 	case WORKER_FENCE_SEIZE:
-		return "none of its threads may be traced: a tracer is there already, or Yama forbids it";
+		return "none of its threads may be traced: a tracer is there already, or Yama "
+		       "forbids it";
 	case WORKER_FENCE_STOP:
 		if (result->error == -ETIMEDOUT)
 			return "none of its threads stopped: they wait in the kernel";
@@ -377,7 +391,8 @@ static const char *why_not_replaced(const struct worker_result *result)
 						    : "none of its threads can be used now";
 	case WORKER_FENCE_CALL:
 		return result->error == -ESRCH ? "a system call in it ended it: a seccomp filter"
-					       : "a system call in it was refused or did not return: a seccomp filter, "
+					       : "a system call in it was refused or did not "
+						 "return: a seccomp filter, "
 						 "or a limit";
 	case WORKER_FENCE_LET_GO:
 		return "its thread could not be given back as it was";
@@ -396,7 +411,8 @@ static void replaced(void *arg, const struct worker_result *result)
 	if (s->state != SESSION_FENCING || !s->fence)
 		return;
 	log_info("pid %d (%s): fence: %u mappings replaced by its thread %d: %s", s->pid, s->comm,
-		 result->fence.replaced, result->fence.tid, result->error ? strerror(-result->error) : "all of them");
+		 result->fence.replaced, result->fence.tid,
+		 result->error ? strerror(-result->error) : "all of them");
 	s->fence->replaced += result->fence.replaced;
 	if (result->error || result->mapped) {
 		defeated(s, why_not_replaced(result));
@@ -417,8 +433,8 @@ static void replace(struct session *s)
 	if (s->maps_job) /* of a hang-up: what it would tell is found out anyway */
 		workers_cancel(s->daemon->workers, s->maps_job);
 	s->maps_job = 0;
-	rc = workers_submit(s->daemon->workers, &s->fence->ranges, s->pidfd, (uint64_t)s->pid << 32, left_ns, replaced, s,
-			    &s->maps_job);
+	rc = workers_submit(s->daemon->workers, &s->fence->ranges, s->pidfd, (uint64_t)s->pid << 32,
+			    left_ns, replaced, s, &s->maps_job);
 	if (rc < 0)
 		defeated(s, strerror(-rc));
 }
@@ -492,10 +508,11 @@ static void hook_ended(void *arg, int status)
 
 	s->fence->hook = NULL;
 	if (status == -1)
-		log_warning("pid %d (%s): fence-hook was killed after %.3f s: its time is over", s->pid, s->comm, took);
+		log_warning("pid %d (%s): fence-hook was killed after %.3f s: its time is over",
+			    s->pid, s->comm, took);
 	else if (status != 0)
-		log_warning("pid %d (%s): fence-hook ended with wait status 0x%x after %.3f s", s->pid, s->comm,
-			    (unsigned)status, took);
+		log_warning("pid %d (%s): fence-hook ended with wait status 0x%x after %.3f s",
+			    s->pid, s->comm, (unsigned)status, took);
 	else
 		log_info("pid %d (%s): fence-hook ended well after %.3f s", s->pid, s->comm, took);
 	begin(s);
@@ -518,13 +535,16 @@ static bool run_hook(struct session *s)
 	facts = (struct hook_facts){.pid = s->pid,
 				    .uid = s->uid,
 				    .path = subject.path,
-				    .policy = policy_of(d, &lease) == CONFIG_FENCE_KILL ? "kill" : "full",
+				    .policy = policy_of(d, &lease) == CONFIG_FENCE_KILL ? "kill"
+											: "full",
 				    .start = lease.start,
 				    .end = lease.end,
 				    .lease = lease.number};
-	rc = hook_start(d, d->config.fence_hook, &facts, d->config.fence_ns / 4, hook_ended, s, &s->fence->hook);
+	rc = hook_start(d, d->config.fence_hook, &facts, d->config.fence_ns / 4, hook_ended, s,
+			&s->fence->hook);
 	if (rc < 0)
-		log_error("pid %d (%s): fence-hook was not run: %s", s->pid, s->comm, strerror(-rc));
+		log_error("pid %d (%s): fence-hook was not run: %s", s->pid, s->comm,
+			  strerror(-rc));
 	return rc == 0;
 }
 
@@ -553,8 +573,10 @@ void holder_fence(struct session *s)
 		return;
 	}
 	subject = subject_of(s, &lease, path);
-	log_about(LOG_NOTICE, &subject, "pid %d (%s) did not give up its lease on %s [%llu, %llu) in time: fencing it",
-		  s->pid, s->comm, subject.path, (unsigned long long)lease.start, (unsigned long long)lease.end);
+	log_about(LOG_NOTICE, &subject,
+		  "pid %d (%s) did not give up its lease on %s [%llu, %llu) in time: fencing it",
+		  s->pid, s->comm, subject.path, (unsigned long long)lease.start,
+		  (unsigned long long)lease.end);
 	if (!run_hook(s))
 		begin(s);
 }

@@ -15,7 +15,8 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 
-#define HOOKS_MAX 16 /* at a time: each is a process, and who is fenced decides how many there are */
+#define HOOKS_MAX                                                                                  \
+	16 /* at a time: each is a process, and who is fenced decides how many there are */
 #define ARGUMENTS_MAX 32
 #define VARIABLES_MAX 9
 
@@ -146,7 +147,8 @@ static int watch(struct hook *h, uint64_t limit_ns)
 	struct daemon *d = h->daemon;
 
 	h->pidfd = pidfd_open(h->pid, 0);
-	h->ended = h->pidfd < 0 ? NULL : event_new(d->base, h->pidfd, EV_READ | EV_PERSIST, on_end, h);
+	h->ended = h->pidfd < 0 ? NULL
+				: event_new(d->base, h->pidfd, EV_READ | EV_PERSIST, on_end, h);
 	h->limit = evtimer_new(d->base, on_limit, h);
 	if (!h->ended || !h->limit || event_add(h->ended, NULL) < 0)
 		return -ENOMEM;
@@ -154,8 +156,9 @@ static int watch(struct hook *h, uint64_t limit_ns)
 	return 0;
 }
 
-int hook_start(struct daemon *d, const char *command, const struct hook_facts *facts, uint64_t limit_ns,
-	       void (*done)(void *arg, int status), void *arg, struct hook **hook)
+int hook_start(struct daemon *d, const char *command, const struct hook_facts *facts,
+	       uint64_t limit_ns, void (*done)(void *arg, int status), void *arg,
+	       struct hook **hook)
 {
 	struct program program;
 	struct hook *h;

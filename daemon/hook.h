@@ -25,8 +25,9 @@ struct hook_facts {
  * ended, with its wait status, or after `limit_ns` with -1, when it is killed. 0 and *hook; -EAGAIN: too many are
  * running; -errno of fork(2), -ENOMEM.
  */
-int hook_start(struct daemon *d, const char *command, const struct hook_facts *facts, uint64_t limit_ns,
-	       void (*done)(void *arg, int status), void *arg, struct hook **hook);
+int hook_start(struct daemon *d, const char *command, const struct hook_facts *facts,
+	       uint64_t limit_ns, void (*done)(void *arg, int status), void *arg,
+	       struct hook **hook);
 /* done() will not be called. It may go on for the rest of its time. */
 void hook_abandon(struct hook *hook);
 /* Kills all. */
