@@ -36,7 +36,7 @@ long fuzz_syscall(long number, ...);
 long syscall(long number, ...);
 
 static struct daemon d;
-static struct config_pool pool_config = {.name = "fuzz", .type = DLP_POOL_MOUNT, .path = "/"};
+static struct config_pool pool_config = {.name = "fuzz", .type = DLP_POOL_MOUNT, .path = "/", .fence = CONFIG_FENCE_FULL};
 static int file_fd, calls[CLIENTS], events[CLIENTS];
 static uint64_t dev, ino;
 static int device_fd;
@@ -261,7 +261,7 @@ static void start(void)
 	d.pools = calloc(1, sizeof(*d.pools));
 	d.pools_count = 1;
 	d.pools[0] = (struct pool){
-		.config = &pool_config, .state = DLP_POOL_READY, .label = DLP_LABEL_ENFORCED, .dev = dev};
+		.config = &pool_config, .state = DLP_POOL_READY, .label = DLP_LABEL_ENFORCED, .dev = dev, .fstype = "ext4"};
 	d.listen_fd = -1;
 	d.guard = &played_guard;
 	device_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
