@@ -192,7 +192,7 @@ static void maps_known(void *arg, const struct worker_result *result)
 		fence_kill(s, "fence = kill");
 	} else if (s->state == SESSION_DETACHED && mapped) {
 		log_warning("pid %d (%s) hung up but still maps leased files: its leases stand; "
-			    "it will be killed if they are broken and it is still there",
+			    "they are taken from it from outside, or it is killed, if they are broken",
 			    s->pid, s->comm);
 	} else if (s->state == SESSION_FENCING || s->state == SESSION_DETACHED) {
 		if (s->state == SESSION_FENCING)

@@ -254,6 +254,23 @@ static bool needs_addresses(const struct mr_record *record, uint64_t start, uint
 	       start < record->end;
 }
 
+void mr_notice_gone(uint64_t start, uint64_t end)
+{
+	bool any = false;
+
+	for (struct mr_record *record = records; record; record = record->next) {
+		if (record->state != MR_LIVE || !needs_addresses(record, start, end) ||
+		    record->context->uverbs_error || !context_descriptor_ours(record->context) ||
+		    uverbs_look(&record->context->uverbs, &record->id) != -ENOENT)
+			continue;
+		record->state = MR_DESTROYED;
+		report_end(record);
+		any = true;
+	}
+	if (any)
+		mr_reap(0, 0, 0, 0);
+}
+
 bool mr_needs(uint64_t start, uint64_t end)
 {
 	for (struct mr_record *record = records; record; record = record->next) {

@@ -89,6 +89,9 @@ void mr_end(struct mr_record *record);
 void mr_context_closing(struct mr_context *context);
 void mr_context_closed(struct mr_context *context);
 
+/* Of those that the daemon has destroyed, since the listener was too late, it is noted that they need [start, end) no
+ * more. To be called before the two below. */
+void mr_notice_gone(uint64_t start, uint64_t end);
 /* Whether a live on-demand MR needs some of [start, end); mr_cut(): cuts the table where such MRs
  * begin and end. */
 bool mr_needs(uint64_t start, uint64_t end);

@@ -67,6 +67,7 @@ SHIM_EXPORT int munmap(void *addr, size_t length)
 	if (shim_inside || !table_hits(addr, length) || start != coverage_floor(start))
 		return real_munmap(addr, length);
 	table_lock(&hook);
+	mr_notice_gone(start, coverage_ceil(start + length));
 	error = unmap(start, coverage_ceil(start + length));
 	table_unlock(&hook);
 	if (error == 0)
@@ -296,6 +297,7 @@ SHIM_EXPORT void *mremap(void *old, size_t old_size, size_t new_size, int flags,
 	     (uintptr_t)remap.target != coverage_floor((uintptr_t)remap.target)))
 		return real_mremap(old, old_size, new_size, flags, remap.target);
 	table_lock(&hook);
+	mr_notice_gone(remap.old, remap.old + remap.old_length);
 	old = remap_locked(&remap);
 	if (old == MAP_FAILED)
 		hook.error = errno;

@@ -224,8 +224,9 @@ static void destroyed_outside(void)
 	CHECK(mr->length == MIB && ibv_dereg_mr(mr) == 0);
 	CHECK(write_remote(next, map, 4096, 'K') == IBV_WC_SUCCESS && file_has(4096, 'K'));
 	id = (struct uverbs_mr){next->handle, next->lkey, next->rkey, next->length};
-	CHECK(uverbs_destroy_mr(&uverbs, &id) == 0 && ibv_dereg_mr(next) == 0);
-	CHECK(munmap(map, 2 * MIB) == 0 && leases_are(0));
+	CHECK(uverbs_destroy_mr(&uverbs, &id) == 0);
+	CHECK(munmap(map, 2 * MIB) == 0 && !is_mapped(map) && leases_are(0));
+	CHECK(next->length == MIB && ibv_dereg_mr(next) == 0);
 }
 
 /* The last: an MR is left when the device is closed. */
