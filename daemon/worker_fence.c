@@ -55,10 +55,13 @@ struct fence {
 	const struct worker_order *order;
 	struct worker_result *result;
 	uint64_t until_ns;
+	uint64_t
+		stop_until_ns; /* earlier: those that do not stop must not keep workers from others */
 	int pidfd, tasks;
 	bool listener_only; /* this pass over the threads */
 	unsigned seized;    /* asked to stop */
-	int refused;	    /* why one could not be traced, or made no system calls */
+	int untraced;	    /* why one could not be traced */
+	int refused;	    /* why one that stopped cannot be used */
 
 	/* The one that stopped. */
 	int32_t tid;
@@ -204,8 +207,8 @@ static int collect(struct fence *f, uint64_t until_ns)
 	int32_t tid;
 	int status, rc;
 
-	if (until_ns > f->until_ns)
-		until_ns = f->until_ns;
+	if (until_ns > f->stop_until_ns)
+		until_ns = f->stop_until_ns;
 	while (f->seized && (tid = next_stop(-1, until_ns, &status)) > 0) {
 		if (!WIFSTOPPED(status)) {
 			f->seized--;
@@ -223,7 +226,7 @@ static int collect(struct fence *f, uint64_t until_ns)
 		f->refused = rc;
 		f->tid = 0;
 	}
-	return now_ns() >= f->until_ns ? -ETIMEDOUT : 0;
+	return now_ns() >= f->stop_until_ns ? -ETIMEDOUT : 0;
 }
 
 /* What a file of a thread says, terminated; its length. */
@@ -280,7 +283,7 @@ static int ask(void *arg, const char *name)
 		tid = tid * 10 + (*c - '0');
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0) {
 		if (errno != ESRCH)
-			f->refused = -errno;
+			f->untraced = -errno;
 		return 0;
 	}
 	/* a stranger may have got the number; from now on whoever has it keeps it */
@@ -307,10 +310,11 @@ static int stop_one(struct fence *f)
 		rc = collect(f, UINT64_MAX);
 	if (rc == 1)
 		return 0;
-	if (rc == 0 && !f->seized)
-		return fail(f, f->refused == -EPERM ? WORKER_FENCE_SEIZE : WORKER_FENCE_STOP,
-			    f->refused ? f->refused : -ESRCH);
-	return fail(f, WORKER_FENCE_STOP, rc < 0 ? rc : -ETIMEDOUT);
+	if (rc < 0 || f->seized)
+		return fail(f, WORKER_FENCE_STOP, rc < 0 ? rc : -ETIMEDOUT);
+	if (f->refused || !f->untraced)
+		return fail(f, WORKER_FENCE_STOP, f->refused ? f->refused : -ESRCH);
+	return fail(f, WORKER_FENCE_SEIZE, f->untraced);
 }
 
 /* --- system calls in it ----------------------------------------------------------------------- */
@@ -512,13 +516,15 @@ static int open_tasks(struct fence *f)
 	return poll(&dead, 1, 0) == 0 ? 0 : -ESRCH;
 }
 
-/* Proven: nothing is found, in a process that is still ours. */
+/* Proven: nothing is found, in a process that is still ours and has memory. Of one that is ending there may be others
+ * who share it: then its end tells. */
 static bool prove(struct fence *f)
 {
-	int rc = worker_maps(f->order->job.pid, &f->order->job, NULL);
+	struct worker_mapping seen;
+	int rc = worker_maps(f->order->job.pid, &f->order->job, &seen);
 	struct pollfd dead = {.fd = f->pidfd, .events = POLLIN};
 
-	if (rc == 0 && poll(&dead, 1, 0) != 0)
+	if (rc == 0 && (!seen.lines || poll(&dead, 1, 0) != 0))
 		rc = -ESRCH;
 	if (rc < 0)
 		fail(f, WORKER_FENCE_LOOK, rc);
@@ -551,6 +557,7 @@ void worker_fence(const struct worker_order *order, int pidfd, struct worker_res
 		.order = order,
 		.result = result,
 		.until_ns = now + limit / 4 * 3, /* the rest is for the answer to arrive */
+		.stop_until_ns = now + limit / 3,
 		.pidfd = pidfd,
 		.tasks = -1,
 	};

@@ -37,6 +37,7 @@ void worker_do(const struct worker_order *order, int fd, struct worker_result *r
 /* A part of a mapping that a job asks for. */
 struct worker_mapping {
 	uint64_t start, end; /* addresses; end 0: a line that cannot be read */
+	uint64_t lines;	     /* that were read; 0: it has no memory any more */
 };
 
 /* Does process `pid` map any of the files (WORKER_MAPS) or ranges (WORKER_FENCE) of `job` shared?

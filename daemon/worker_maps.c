@@ -59,7 +59,7 @@ static bool is_wanted(const struct worker_maps_parser *p, const struct worker_jo
 			    clip(p, job->range[i].start, job->range[i].end, part))
 				return true;
 		} else if (is_of(p, job->file[i].dev, job->file[i].ino)) {
-			*part = (struct worker_mapping){p->start, p->end};
+			*part = (struct worker_mapping){.start = p->start, .end = p->end};
 			return true;
 		}
 	}
@@ -197,8 +197,10 @@ static int thread_maps(struct look *look, const char *path)
 	}
 	close(fd);
 	look->lines = parser.lines;
-	if (look->first)
+	if (look->first) {
 		*look->first = parser.first;
+		look->first->lines = parser.lines;
+	}
 	return parser.found ? 1 : rc;
 }
 
@@ -264,6 +266,8 @@ int worker_maps(int32_t pid, const struct worker_job *job, struct worker_mapping
 
 	if (pid <= 0)
 		return -EINVAL;
+	if (first)
+		first->lines = 0;
 	worker_proc_path(path, pid, "/maps");
 	rc = thread_maps(&look, path);
 	if (rc || look.lines)

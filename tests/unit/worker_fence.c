@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -290,6 +291,16 @@ static void in_vfork(void)
 			syscall(SYS_futex, &shared->go, FUTEX_WAIT, 0, NULL, NULL, 0);
 		_exit(0);
 	}
+}
+
+/* Nor is the kernel's thread that polls its ring ever to be used, which looks like one of its own. */
+static void in_vfork_with_ring(void)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 60000};
+
+	if (syscall(SYS_io_uring_setup, 8, &params) < 0)
+		shared->turns = 1;
+	in_vfork();
 }
 
 static void filter(uint32_t number, uint32_t action)
@@ -674,7 +685,7 @@ static void killed_in_a_call(void **state)
 }
 
 /* No thread stops: the process is not disturbed, whether the worker gives up or is killed. */
-static void not_to_be_stopped(void **state)
+static void nothing_stops(void (*where)(void))
 {
 	struct worker_result result;
 	struct worker_order order;
@@ -682,9 +693,10 @@ static void not_to_be_stopped(void **state)
 	int answer;
 	pid_t worker;
 
-	(void)state;
-	start(&v, in_vfork, 0);
+	start(&v, where, 0);
 	WAIT_FOR(state_of(v.pid) == 'D');
+	if (shared->turns)
+		print_message("no io_uring here\n");
 	result = fence(&v, 0, PAGES, 200 * MS);
 	expect(&result, WORKER_FENCE_STOP, -ETIMEDOUT);
 	order = order_for(&v, 0, PAGES, LIMIT);
@@ -697,6 +709,13 @@ static void not_to_be_stopped(void **state)
 	WAIT_FOR(shared->done);
 	assert_int_equal(shared->errors, 0);
 	end(&v);
+}
+
+static void not_to_be_stopped(void **state)
+{
+	(void)state;
+	nothing_stops(in_vfork);
+	nothing_stops(in_vfork_with_ring);
 }
 
 static void traced_already(void **state)
