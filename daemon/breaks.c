@@ -148,7 +148,11 @@ static void log_verdict(struct daemon *d, const struct core_effect *e, const str
 	if (!file)
 		return;
 	log_about(e->error ? LOG_WARNING : LOG_INFO,
-		  &(struct log_subject){.path = file_path(file, path), .breaker = e->tgid, .error = -e->error},
+		  &(struct log_subject){.event = e->error ? LOG_EVENT_REFUSED : LOG_EVENT_NONE,
+					.path = file_path(file, path),
+					.breaker = e->tgid,
+					.cause = dlp_cause_text(e->cause),
+					.error = -e->error},
 		  "%s: %s by pid %d (%s) %s after %.3f s", file_path(file, path), dlp_cause_text(e->cause), e->tgid,
 		  e->comm, e->error ? "refused: the end of a lease could not be proven" : "goes on", waited);
 }
@@ -219,7 +223,9 @@ static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
 	event.comm[sizeof(event.comm) - 1] = 0;
 	if (file && opcode != DLP_EV_DROP)
 		log_about(LOG_NOTICE,
-			  &(struct log_subject){.path = file_path(file, path),
+			  &(struct log_subject){.event = opcode == DLP_EV_REVOKE ? LOG_EVENT_REVOKED
+										 : LOG_EVENT_NONE,
+						.path = file_path(file, path),
 						.pid = s->pid,
 						.breaker = e->tgid,
 						.start = e->start,

@@ -183,7 +183,13 @@ static bool revoke_wrong(struct grant *g, uint64_t offset, const char *why)
 	}
 	if (leases == 0)
 		return false;
-	log_error("%s: at %llu: the block map is not as it was when leased (%s): revoking",
+	log_about(LOG_ERR,
+		  &(struct log_subject){.event = LOG_EVENT_ESCAPED,
+					.path = file ? file_path(file, path) : "?",
+					.start = offset,
+					.end = g->end,
+					.cause = why},
+		  "%s: at %llu: the block map is not as it was when leased (%s): revoking",
 		  file ? file_path(file, path) : "?", (unsigned long long)offset, why);
 	break_range(d, g->dev, g->ino, offset, g->end, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
 	return false;

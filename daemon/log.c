@@ -30,7 +30,7 @@ static bool to_journal; /* set before the thread is there */
 
 /* The entry's fields: each an iovec that points to its own "NAME=value" in text; the first is the message. */
 struct fields {
-	struct iovec iov[12];
+	struct iovec iov[14];
 	int count;
 	size_t used;
 	char text[LOG_MAX + DLP_MAX_PATH + 512];
@@ -117,6 +117,18 @@ static size_t copy_escaped(char *to, size_t size, const char *text)
 	return used;
 }
 
+/* 128 bits of random digits, made once with systemd-id128(1) and never given to anything else. */
+static const char *const message_ids[LOG_EVENTS] = {
+	[LOG_EVENT_REVOKED] = "3259e306222d49c4991d96c6928c185d",
+	[LOG_EVENT_FENCED] = "6691901f0ed34a8db6dd15a892447567",
+	[LOG_EVENT_REFUSED] = "0d0d45e891124bdf9399cb58fc8bef72",
+	[LOG_EVENT_POOL_READY] = "b4090372ad774bf28b40977ee63081a4",
+	[LOG_EVENT_POOL_ABSENT] = "9c3cb3d1c4c84997aa828a0ade9f9a1d",
+	[LOG_EVENT_POOL_REFUSED] = "131b714b764c4b28af6e9a47774481ac",
+	[LOG_EVENT_ESCAPED] = "251ec2b2913648a591f7e85176a633d0",
+	[LOG_EVENT_NO_GUARD] = "ca8ab5fd9fc2420da60d06f30cdbab7a",
+};
+
 __attribute__((format(printf, 2, 3))) static void add_field(struct fields *fields,
 							    const char *format, ...)
 {
@@ -145,6 +157,8 @@ static void fill(struct fields *fields, int level, const struct log_subject *sub
 	add_field(fields, "SYSLOG_IDENTIFIER=%s", program_invocation_short_name);
 	if (!subject)
 		return;
+	if (subject->event)
+		add_field(fields, "MESSAGE_ID=%s", message_ids[subject->event]);
 	if (subject->path)
 		add_field(fields, "DAXLEASE_PATH=%s", subject->path);
 	if (subject->pool)

@@ -30,12 +30,28 @@ void log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What an administrator has to understand: the journal's MESSAGE_ID, by which `journalctl -x` finds its explanation in
+ * systemd/daxleased.catalog. */
+enum log_event {
+	LOG_EVENT_NONE,
+	LOG_EVENT_REVOKED,	/* a lease is taken away */
+	LOG_EVENT_FENCED,	/* a holder is ended from outside */
+	LOG_EVENT_REFUSED,	/* a breaker got an error instead of the file */
+	LOG_EVENT_POOL_READY,
+	LOG_EVENT_POOL_ABSENT,
+	LOG_EVENT_POOL_REFUSED, /* it is there and cannot be guarded */
+	LOG_EVENT_ESCAPED,	/* a leased file's block map changed without the guard */
+	LOG_EVENT_NO_GUARD,
+	LOG_EVENTS
+};
+
 /*
  * What a message is about. Members left 0 or NULL are left out; they are fields of the journal's
  * entry only, so the message itself has to name what a reader of stderr needs. Strings stay the
  * caller's.
  */
 struct log_subject {
+	enum log_event event; /* MESSAGE_ID */
 	const char *path;  /* DAXLEASE_PATH */
 	const char *pool;  /* DAXLEASE_POOL */
 	const char *cause; /* DAXLEASE_CAUSE: what breaks, in words */

@@ -52,7 +52,7 @@ static enum dlp_pool_state watch(struct daemon *d, struct pool *pool, int path_f
 	int rc;
 
 	if (!d->guard) {
-		say_reason(pool, "there is no guard (it needs root and Linux 6.14 or later): use type = directory "
+		say_reason(pool, "there is no guard (it needs CAP_SYS_ADMIN and Linux 6.14 or later): use type = directory "
 				 "for leases that are only advisory");
 		return DLP_POOL_REFUSED;
 	}
@@ -118,6 +118,12 @@ static enum dlp_pool_state look(struct daemon *d, struct pool *pool)
 	return state;
 }
 
+static const enum log_event state_events[] = {
+	[DLP_POOL_READY] = LOG_EVENT_POOL_READY,
+	[DLP_POOL_ABSENT] = LOG_EVENT_POOL_ABSENT,
+	[DLP_POOL_REFUSED] = LOG_EVENT_POOL_REFUSED,
+};
+
 /* Looks at every pool; true if the list as clients see it has changed. */
 static bool look_at_all(struct daemon *d)
 {
@@ -143,7 +149,9 @@ static bool look_at_all(struct daemon *d)
 						.dev = pool->dev,
 						.path = pool->config->path});
 		log_about(pool->state == DLP_POOL_REFUSED ? LOG_ERR : LOG_NOTICE,
-			  &(struct log_subject){.pool = pool->config->name, .path = pool->config->path},
+			  &(struct log_subject){.event = state_events[pool->state],
+						.pool = pool->config->name,
+						.path = pool->config->path},
 			  "pool %s (%s): %s%s%s%s", pool->config->name, pool->config->path,
 			  dlp_pool_state_text(pool->state),
 			  pool->state == DLP_POOL_READY ? ", " : pool->reason[0] ? ": " : "",
