@@ -186,7 +186,7 @@ static void store_ready(evutil_socket_t fd, short what, void *arg)
 
 /* First of all: what a predecessor left. Until the guard has taken it over nothing else may be opened, since the numbers
  * of its unanswered events must be free. */
-static int take_guard(struct daemon *d, const struct options *o)
+static int take_guard(struct daemon *d, const struct options *o, int *why)
 {
 	struct guard_fanotify_params params = {.allow_all = o->no_guard};
 	int rc = saved_open(d);
@@ -206,9 +206,7 @@ static int take_guard(struct daemon *d, const struct options *o)
 	if (rc < 0)
 		log_error("the guard cannot be %s: %s", params.group >= 0 ? "taken over" : "stored", strerror(-rc));
 	if (!d->guard && rc == 0)
-		log_warning("no guard (%s): only directory pools, whose leases are advisory. Guarding needs root, with "
-			    "CAP_SYS_ADMIN in the initial user namespace, and Linux 6.14 or later",
-			    strerror(errno));
+		*why = errno;
 	if (o->no_guard)
 		log_warning("--test-no-guard: every operation is let through, nothing is protected");
 	if (o->no_replace)
@@ -245,11 +243,16 @@ static int take_over(struct daemon *d)
 /* 0 or -errno; what went wrong is logged. */
 static int start(struct daemon *d, const struct options *o)
 {
-	int rc = take_guard(d, o);
+	int why = 0, rc = take_guard(d, o, &why);
 
 	if (rc < 0)
 		return rc;
 	log_open();
+	if (!d->guard)
+		log_about(LOG_WARNING, &(struct log_subject){.event = LOG_EVENT_NO_GUARD, .error = why},
+			  "no guard (%s): only directory pools, whose leases are advisory. Guarding needs "
+			  "CAP_SYS_ADMIN in the initial user namespace, and Linux 6.14 or later",
+			  strerror(why));
 	d->base = event_base_new();
 	if (!d->base)
 		return -ENOMEM;

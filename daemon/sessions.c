@@ -393,6 +393,28 @@ static int make_socket(struct daemon *d)
 	return store_put(d->store, STORE_LISTEN, d->listen_fd, NULL);
 }
 
+/* One that was handed over, by daxleased.socket or by a daemon before us: its path is the one that counts. 0 or -errno. */
+static int adopt_socket(struct daemon *d)
+{
+	struct sockaddr_un address = {0};
+	socklen_t size = sizeof(address) - 1; /* so that the path is terminated */
+	char *path;
+
+	if (fcntl(d->listen_fd, F_SETFL, O_NONBLOCK) < 0 ||
+	    getsockname(d->listen_fd, (struct sockaddr *)&address, &size) < 0)
+		return -errno;
+	if (strcmp(address.sun_path, d->config.socket) == 0)
+		return 0;
+	log_warning("listening on %s, which was handed over, not on %s, as the configuration says", address.sun_path,
+		    d->config.socket);
+	path = strdup(address.sun_path);
+	if (!path)
+		return -ENOMEM;
+	free(d->config.socket);
+	d->config.socket = path;
+	return 0;
+}
+
 int sessions_start(struct daemon *d)
 {
 	struct stat st;
@@ -401,8 +423,8 @@ int sessions_start(struct daemon *d)
 	d->listen_fd = store_take(d->store, STORE_LISTEN, NULL);
 	if (d->listen_fd < 0)
 		rc = make_socket(d);
-	else if (fcntl(d->listen_fd, F_SETFL, O_NONBLOCK) < 0)
-		rc = -errno;
+	else
+		rc = adopt_socket(d);
 	if (rc < 0)
 		return rc;
 	if (lstat(d->config.socket, &st) == 0)
