@@ -243,6 +243,7 @@ void fence_kill(struct session *s, const char *why)
 	holder_fence_step(s, DLP_FENCE_KILLED, s->killed_ns);
 	first_fenced(s, false, &lease);
 	subject = subject_of(s, &lease, path);
+	subject.event = LOG_EVENT_FENCED;
 	log_about(LOG_WARNING, &subject,
 		  "pid %d (%s) did not give up its lease on %s [%llu, %llu) in time: destroying "
 		  "its MRs and killing it "
