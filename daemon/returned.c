@@ -73,16 +73,33 @@ struct channels {
 	int calls, events; /* -1 */
 };
 
-static int take_back(struct daemon *d, const struct saved_session *record, uint32_t index,
-		     struct channels *channels)
+/* The channels in the session's place. Another client's may be there: who hung up before the last commit had left it. */
+static struct channels channels_of(const struct saved_session *record, struct channels *channels)
 {
-	struct session *s = session_make(d, record->id, channels->calls, record->slot);
+	struct channels none = {-1, -1}, found;
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (record->slot >= STORE_SLOTS || channels[record->slot].calls < 0 ||
+	    getsockopt(channels[record->slot].calls, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
+	    peer.pid != record->pid)
+		return none;
+	found = channels[record->slot];
+	channels[record->slot] = none;
+	return found;
+}
+
+static int take_back(struct daemon *d, const struct saved_session *record, uint32_t index,
+		     struct channels *all)
+{
+	const struct channels channels = channels_of(record, all);
+	struct session *s = session_make(d, record->id, channels.calls,
+					 channels.calls < 0 ? STORE_NO_SLOT : record->slot);
 
 	if (!s)
 		return -ENOMEM;
 	s->saved = index;
-	s->events_fd = channels->events;
-	channels->calls = channels->events = -1;
+	s->events_fd = channels.events;
 	s->role = record->role;
 	s->pid = record->pid;
 	s->uid = record->uid;
@@ -137,9 +154,7 @@ int sessions_restore(struct daemon *d)
 	if (channels)
 		collect(d, channels);
 	while (rc == 0 && (record = saved_next(d, SAVED_SESSION, &cursor))) {
-		rc = record->slot < STORE_SLOTS
-			     ? take_back(d, record, cursor, &channels[record->slot])
-			     : -EBADMSG;
+		rc = take_back(d, record, cursor, channels);
 		if (record->id > d->next_session)
 			d->next_session = record->id;
 	}

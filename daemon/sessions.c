@@ -124,6 +124,9 @@ void session_close_channels(struct session *s)
 	hello_cancel(s);
 	close_channel(s, STORE_CALLS, &s->calls_fd, &s->calls_event);
 	session_close_events(s);
+	/* Its place in the store is another's from now on. */
+	s->slot = STORE_NO_SLOT;
+	session_save(s);
 }
 
 void session_free(struct session *s)

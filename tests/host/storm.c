@@ -3,6 +3,7 @@
  * The parts of a storm (tests/host/storm): holders that map, write, unmap, fork and die; breakers that look with their own
  * eyes whether anybody wrote after they had gone on; and a killer of daemons.
  *
+ *   storm anchor FILE                    until SIGTERM; maps page 0, writes there, and never loses it
  *   storm holder SEED FILE...           until SIGTERM; made to run under the shim, with DAXLEASE_SIGNAL=USR1 or without
  *   storm breaker SEED BOUND_MS FILE    until SIGTERM; nobody else may change the block map of that file
  *   storm killer SEED KEEPER COUNT SECONDS   SIGKILL for the keeper's child, COUNT times at most
@@ -114,7 +115,7 @@ static void use(volatile char *mapped, size_t pages)
 
 static void hold_once(char *const *files, uint32_t count)
 {
-	uint32_t first = any(PAGES);
+	uint32_t first = 1 + any(PAGES - 1);
 	volatile uint32_t pages = 1 + any(PAGES - first < 16 ? PAGES - first : 16);
 	int fd = open(files[any(count)], O_RDWR | O_CLOEXEC);
 	char *volatile mapped;
@@ -149,6 +150,33 @@ static void hold_once(char *const *files, uint32_t count)
 		pages /= 2;
 	}
 	munmap(mapped, pages * PAGE);
+}
+
+/* Nobody breaks page 0. So the file stays leased, and nothing passes the guard unseen: an operation that was let go on while a
+ * file was not leased, and has not begun when it is, is found only by the second look. */
+static int anchor(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	volatile uint64_t *mapped = MAP_FAILED;
+	uint64_t stamp = 0;
+
+	while (fd >= 0 && mapped == MAP_FAILED && !ended) {
+		mapped = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		rest_us(1000);
+	}
+	if (mapped == MAP_FAILED)
+		return 2;
+	printf("anchored\n");
+	fflush(stdout);
+	while (!ended) {
+		*mapped = ++stamp;
+		rest_us(1000);
+		if (*mapped != stamp) {
+			fprintf(stderr, "VIOLATION: somebody else wrote to a leased page\n");
+			return 1;
+		}
+	}
+	return 0;
 }
 
 static int holder(char *const *files, uint32_t count)
@@ -221,7 +249,7 @@ static void break_once(int fd, uint64_t bound_us)
 {
 	static const char zeros[PAGES * PAGE];
 	bool cuts = any(4) == 0;
-	uint32_t first = any(PAGES), pages = cuts ? PAGES - first : 1 + any(PAGES - first);
+	uint32_t first = 1 + any(PAGES - 1), pages = cuts ? PAGES - first : 1 + any(PAGES - first);
 	off_t start = (off_t)first * PAGE;
 	size_t length = (size_t)pages * PAGE;
 	uint64_t begin = now_us(), took;
@@ -326,6 +354,8 @@ int main(int argc, char **argv)
 	sigaction(SIGINT, &end, NULL);
 	if (argc > 2)
 		state = strtoull(argv[2], NULL, 10) * 2654435761u + 1;
+	if (argc == 3 && !strcmp(argv[1], "anchor"))
+		return anchor(argv[2]);
 	if (argc >= 4 && !strcmp(argv[1], "holder"))
 		return holder(argv + 3, (uint32_t)(argc - 3));
 	if (argc == 5 && !strcmp(argv[1], "breaker"))
