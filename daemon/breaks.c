@@ -20,9 +20,10 @@
 #define HOLD_OFF_BATCH 64
 #define SETTLE_LIMIT_NS (100 * NS_PER_MS)
 #define DRAIN_AGAIN_NS (1 * NS_PER_S)
-/* An operation on an unleased file is remembered since its other file could be leased meanwhile. Threads whose end
- * cannot be told (nfsd's) must not stop all grants for good: after this time the second look alone has to do. */
-#define UNLEASED_NS (5 * NS_PER_S)
+/* An operation that may share extents holds off grants on the whole file system, since its other file could be leased
+ * meanwhile. Threads whose end cannot be told (nfsd's) must not do so for good: after this time the second look alone
+ * has to do. */
+#define ONE_FILE_NS (5 * NS_PER_S)
 #define RUNNING_LOOKS 3 /* looks that could not tell, before a worker stops the thread */
 
 enum note_kind { NOTE_THREAD, NOTE_ADMIN, NOTE_INTERNAL };
@@ -46,6 +47,8 @@ struct op_note {
 	uint64_t since_ns;
 	uint64_t dev, ino; /* for the log */
 	uint64_t leases;   /* that were in its way */
+	uint64_t passed_ns;
+	struct user *user; /* whose waiting threads it is one of, until the verdict; NULL: not counted */
 	TAILQ_ENTRY(op_note) entry;
 	UT_hash_handle hh;
 };
@@ -76,8 +79,20 @@ static struct op_note *note_new(struct daemon *d, enum note_kind kind)
 	return note;
 }
 
+/* It waits no more. */
+static void note_answered(struct daemon *d, struct op_note *note)
+{
+	if (note->user) {
+		user_give(d, note->user, USER_WAITING, 1);
+		user_put(d, note->user);
+	}
+	note->user = NULL;
+	note->open = false;
+}
+
 static void note_free(struct daemon *d, struct op_note *note)
 {
+	note_answered(d, note);
 	if (note->passed)
 		TAILQ_REMOVE(&d->passed, note, entry);
 	saved_give(d, SAVED_NOTE, note->saved);
@@ -110,8 +125,9 @@ static void note_save(struct daemon *d, const struct op_note *note)
 /* Its thread goes on: from now on its end is looked for. */
 static void note_pass(struct daemon *d, struct op_note *note)
 {
-	note->open = false;
+	note_answered(d, note);
 	note->passed = true;
+	note->passed_ns = now_ns();
 	note_save(d, note);
 	TAILQ_INSERT_TAIL(&d->passed, note, entry);
 	if (d->hold_off_ns != HOLD_OFF_FIRST_NS) {
@@ -131,12 +147,15 @@ static void op_finished(struct daemon *d, uint64_t cookie, uint32_t op)
 
 /* --- effects ---------------------------------------------------------------------------------------------- */
 
-static void answer_thread(struct daemon *d, uint32_t slot, int error)
+static const char *verdict_text(int error)
 {
-	int rc = d->guard->ops->answer(d->guard, slot, error);
-
-	if (rc < 0 && rc != -ENOENT) /* that one was answered before, by a daemon that died */
-		log_error("the guard did not take a verdict: %s", strerror(-rc));
+	switch (error) {
+	case 0:
+		return "goes on";
+	case -EBUSY:
+		return "refused: the end of a lease could not be proven";
+	}
+	return "refused at once, to be tried again (o-trunc, waiting-limit)";
 }
 
 static void log_verdict(struct daemon *d, const struct core_effect *e, const struct op_note *note)
@@ -154,7 +173,7 @@ static void log_verdict(struct daemon *d, const struct core_effect *e, const str
 					.cause = dlp_cause_text(e->cause),
 					.error = -e->error},
 		  "%s: %s by pid %d (%s) %s after %.3f s", file_path(file, path), dlp_cause_text(e->cause), e->tgid,
-		  e->comm, e->error ? "refused: the end of a lease could not be proven" : "goes on", waited);
+		  e->comm, verdict_text(e->error), waited);
 }
 
 /* A break has ended: one that had a lease in its way, or was refused at once since a lease there does not end. */
@@ -360,6 +379,27 @@ static enum core_own own_of(const struct guard_attempt *a)
 	return a->maps ? CORE_OWN_DROP : CORE_OWN_EXEMPT;
 }
 
+/* Whether it may wait: 0, or the errno it is to be refused with if something is in its way. */
+static int deny_of(struct daemon *d, const struct guard_attempt *a, const struct pool *pool, struct user **waiter)
+{
+	struct user *user;
+
+	if (a->answered)
+		return 0;
+	/* It would wait with the file system's freeze protection held. */
+	if (pool && pool->config->deny_trunc && a->cause == DLP_CAUSE_OPEN_TRUNC)
+		return pool->config->deny_trunc;
+	user = user_get(d, a->uid);
+	if (!user)
+		return 0;
+	if (user_take(d, user, USER_WAITING, 1)) {
+		*waiter = user;
+		return 0;
+	}
+	user_put(d, user);
+	return -EAGAIN;
+}
+
 static void attempt(struct daemon *d, const struct guard_attempt *a)
 {
 	const struct file *file = file_lookup(d, a->dev, a->ino);
@@ -396,6 +436,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		note->dev = a->dev;
 		note->ino = a->ino;
 		in.cookie = note->cookie;
+		in.deny = deny_of(d, a, pool, &note->user);
 		rc = core_attempt(d->core, now_ns(), &in, &note->op, &leases);
 		note->leases = leases;
 		note_save(d, note);
@@ -559,7 +600,10 @@ static void look_at(struct daemon *d, struct op_note *const *notes, unsigned cou
 		struct op_note *note = notes[i];
 		int rc = guard_op_finished(note->tid, note->syscall_hash);
 
-		if (rc == 1 || (note->unleased && now_ns() - note->since_ns > UNLEASED_NS)) {
+		/* Of an operation on a leased file at least its own range is held off until its end. */
+		if (now_ns() - note->passed_ns > ONE_FILE_NS)
+			core_op_one_file(d->core, note->op);
+		if (rc == 1 || (note->unleased && now_ns() - note->passed_ns > ONE_FILE_NS)) {
 			op_finished(d, note->cookie, note->op);
 		} else if (rc == -EAGAIN && ++note->running_looks >= RUNNING_LOOKS && !d->settling) {
 			job.op[job.items].tid = note->tid;
@@ -659,6 +703,10 @@ int breaks_restore(struct daemon *d)
 
 int breaks_start(struct daemon *d)
 {
+	int rc = answers_start(d);
+
+	if (rc < 0)
+		return rc;
 	TAILQ_INIT(&d->passed);
 	d->core_timer = evtimer_new(d->base, core_due, d);
 	d->hold_off_timer = evtimer_new(d->base, hold_off_due, d);
@@ -677,6 +725,7 @@ void breaks_stop(struct daemon *d)
 
 	HASH_ITER(hh, d->notes, note, next)
 		note_free(d, note);
+	answers_stop(d);
 	if (d->guard_event)
 		event_free(d->guard_event);
 	if (d->core_timer)

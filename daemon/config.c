@@ -73,7 +73,7 @@ struct key {
 	/* Parses the value into `to`; it has told what is wrong when it says false. */
 	bool (*parse)(struct loader *loader, const struct key *key, const char *value, void *to);
 	size_t offset;	   /* in struct config or struct config_pool */
-	uint64_t min, max; /* durations, ns */
+	uint64_t min, max; /* of durations in ns, of counts */
 };
 
 static const struct {
@@ -191,6 +191,47 @@ static bool parse_fence(struct loader *loader, const struct key *key, const char
 	}
 	refuse(loader, loader->line, "%s: \"%s\" is not full, kill or report", key->name, value);
 	return false;
+}
+
+static bool parse_o_trunc(struct loader *loader, const struct key *key, const char *value, void *to)
+{
+	static const struct {
+		const char *name;
+		int error;
+	} policies[] = {
+		{"wait", 0},
+		{"deny", -EAGAIN},
+		{"deny-EAGAIN", -EAGAIN},
+		{"deny-ETXTBSY", -ETXTBSY},
+	};
+
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		if (strcmp(value, policies[i].name) == 0) {
+			*(int *)to = policies[i].error;
+			return true;
+		}
+	}
+	refuse(loader, loader->line, "%s: \"%s\" is not wait, deny, deny-EAGAIN or deny-ETXTBSY",
+	       key->name, value);
+	return false;
+}
+
+/* A whole number between the key's limits. */
+static bool parse_count(struct loader *loader, const struct key *key, const char *value, void *to)
+{
+	char *end;
+	unsigned long long number;
+
+	errno = 0;
+	number = isdigit((unsigned char)value[0]) ? strtoull(value, &end, 10) : ULLONG_MAX;
+	if (number == ULLONG_MAX || *end || number < key->min || number > key->max) {
+		refuse(loader, loader->line, "%s: \"%s\" is not a number from %llu to %llu",
+		       key->name, value, (unsigned long long)key->min,
+		       (unsigned long long)key->max);
+		return false;
+	}
+	*(uint32_t *)to = (uint32_t)number;
+	return true;
 }
 
 static bool has_control(const char *text)
@@ -371,10 +412,13 @@ static const struct key keys[] = {
 	{SECTION_DAEMON, "fence", parse_fence, offsetof(struct config, fence), 0, 0},
 	{SECTION_DAEMON, "fence-hook", parse_command, offsetof(struct config, fence_hook), 0, 0},
 	{SECTION_POOL, "fence", parse_fence, offsetof(struct config_pool, fence), 0, 0},
+	{SECTION_DAEMON, "waiting-limit", parse_count, offsetof(struct config, waiting_limit), 1,
+	 UINT32_MAX / 8},
 	{SECTION_POOL, "type", parse_type, offsetof(struct config_pool, type), 0, 0},
 	{SECTION_POOL, "path", parse_path, offsetof(struct config_pool, path), 0, 0},
 	{SECTION_POOL, "lease-break-time", parse_duration,
 	 offsetof(struct config_pool, break_time_ns), 10 * NSEC_PER_MSEC, 3600 * NSEC_PER_SEC},
+	{SECTION_POOL, "o-trunc", parse_o_trunc, offsetof(struct config_pool, deny_trunc), 0, 0},
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 _Static_assert(KEY_COUNT <= MAX_KEYS, "struct loader has no room to note where each key was set");

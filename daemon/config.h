@@ -27,6 +27,7 @@ struct config_pool {
 	char *path;		/* canonical, no trailing slash (but "/"); it need not exist yet */
 	uint64_t break_time_ns; /* its own, else the daemon's */
 	enum config_fence fence; /* its own, else the daemon's */
+	int deny_trunc;		/* o-trunc: 0: such opens wait; -EAGAIN, -ETXTBSY: refused with it */
 	unsigned line;		/* of its section, for messages */
 };
 
@@ -39,6 +40,7 @@ struct config {
 	uint64_t fence_ns;
 	enum config_fence fence;
 	char *fence_hook; /* a command: an absolute path and arguments; NULL: none */
+	uint32_t waiting_limit; /* of one user's threads at once; 0: what the descriptors allow */
 	struct config_pool *pools; /* in the order of the file */
 	size_t pool_count;
 };

@@ -14,6 +14,8 @@
  *   fence.c     taking from a holder what it does not give up in time; hook.c the command that runs before
  *   grants.c    way 1 of design.md: from DLP_GRANT to its reply, and the second look
  *   breaks.c    way 2: attempts from the guard into the core, effects of the core out into the world
+ *   answers.c   verdicts to the guard, until it takes them
+ *   modified.c  a look at leased files of which inotify says that they have changed
  *   mrs.c       which MRs depend on a session's leases
  *   users.c     what one user's programs may take of what all share
  *   admin.c     requests of administrators and viewers
@@ -47,6 +49,9 @@ struct session;
 struct file;
 struct op_note;
 TAILQ_HEAD(op_list, op_note);
+struct owed;
+TAILQ_HEAD(owed_list, owed);
+TAILQ_HEAD(file_list, file);
 LIST_HEAD(watcher_list, session);
 struct grant;
 struct user;
@@ -58,6 +63,7 @@ enum user_good {
 	USER_DESCRIPTORS,
 	USER_MR_PARTS,
 	USER_LEASE_STEPS, /* grants and releases: users.c */
+	USER_WAITING,	  /* threads that the guard has stopped: breaks.c */
 	USER_GOODS
 };
 
@@ -131,6 +137,13 @@ struct daemon {
 	struct event *guard_event;
 	struct event *core_timer;
 	struct event *hold_off_timer;
+	struct owed_list owed; /* verdicts that the guard did not take */
+	struct event *owed_timer;
+
+	int modified_fd; /* inotify; valid if there is modified_event */
+	struct event *modified_event, *modified_timer;
+	struct file *watched;	  /* hash by watch */
+	struct file_list changed; /* to be looked at */
 	uint64_t hold_off_ns; /* until the next look; grows while nothing changes */
 	bool draining;	      /* no grants any more; ends when the last lease has */
 	bool restart;	      /* the loop ends so that a successor takes over */
@@ -200,6 +213,11 @@ struct file {
 	struct user *user; /* whose account opath_fd is on: the first holder's */
 	struct pool *pool; /* NULL until a grant of a directory pool's file is settled */
 	bool armed;
+	bool changed; /* modified.c: it is to be looked at */
+	int watch;    /* modified.c: of inotify; -1: none */
+	uint64_t looked_ns;
+	TAILQ_ENTRY(file) changed_entry;
+	UT_hash_handle watch_hh;
 	UT_hash_handle hh;
 };
 
@@ -366,6 +384,8 @@ void grant_abandon(struct session *s);					   /* the session is going */
 void grants_forget(struct daemon *d, uint64_t dev, uint64_t ino);
 unsigned grants_on(const struct daemon *d, uint64_t dev); /* descriptors they have there */
 void grants_stop(struct daemon *d);
+/* Looks once more at what is leased of the file, and revokes at once what is not as it was granted. */
+void grants_look(struct daemon *d, struct file *file);
 
 /* --- breaks.c ----------------------------------------------------------------------------------------- */
 
@@ -387,6 +407,20 @@ int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, ui
 void breaks_drain(struct daemon *d);
 /* Looks once more at let-through operations in the way of a grant, and forgets the finished ones. */
 void hold_off_look(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end);
+
+/* --- answers.c ---------------------------------------------------------------------------------------- */
+
+/* The guard's answer to a slot: 0 or -errno. Tried again until the guard takes it. */
+void answer_thread(struct daemon *d, uint32_t slot, int error);
+int answers_start(struct daemon *d); /* 0 or -ENOMEM */
+void answers_stop(struct daemon *d);
+
+/* --- modified.c --------------------------------------------------------------------------------------- */
+
+int modified_start(struct daemon *d); /* 0 or -errno: then nobody is told */
+void modified_watch(struct daemon *d, struct file *file);
+void modified_forget(struct daemon *d, struct file *file);
+void modified_stop(struct daemon *d);
 
 /* --- admin.c ------------------------------------------------------------------------------------------ */
 

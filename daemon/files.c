@@ -66,6 +66,7 @@ static struct file *make(struct daemon *d, struct user *user, uint64_t dev, uint
 	file->key.ino = ino;
 	file->saved = saved;
 	file->opath_fd = -1;
+	file->watch = -1;
 	HASH_ADD(hh, d->files, key, sizeof(file->key), file);
 	return file;
 }
@@ -106,6 +107,7 @@ int file_arm(struct daemon *d, struct file *file, int fd)
 	if (rc == 0) {
 		file->armed = true;
 		save(d, file);
+		modified_watch(d, file);
 	}
 	return rc;
 }
@@ -119,6 +121,7 @@ void file_drop(struct daemon *d, uint64_t dev, uint64_t ino)
 	if (!file)
 		return;
 	grants_forget(d, dev, ino);
+	modified_forget(d, file);
 	/* One that could not be opened again is armed without our knowing: see arm_again(). */
 	if (file->armed || (d->guard && file->opath_fd < 0)) {
 		rc = d->guard->ops->disarm(d->guard, file->opath_fd, dev, ino);
@@ -208,6 +211,7 @@ int files_restore(struct daemon *d)
 		rc = arm_again(d, file);
 		if (rc < 0)
 			return rc;
+		modified_watch(d, file);
 	}
 	return 0;
 }

@@ -38,6 +38,7 @@ struct grant {
 	uint64_t ticket;
 	uint64_t dev, ino, start, end;
 	bool require_dax, reopen_ok;
+	bool path_only; /* fd is O_PATH */
 	struct user *user; /* fd is on its account */
 	int fd;
 	uint64_t job;
@@ -229,7 +230,7 @@ static void looked_again(void *arg, const struct worker_result *result)
 
 	g->job = 0;
 	g->busy = true;
-	log_debug("second look at [%llu, %llu): %s", (unsigned long long)g->start, (unsigned long long)g->end,
+	log_debug("%s look at [%llu, %llu): %s", g->path_only ? "after a change, a" : "second", (unsigned long long)g->start, (unsigned long long)g->end,
 		  result->error ? strerror(-result->error) : "as granted");
 	if (result->error && file && is_no_answer(result)) {
 		again = true;
@@ -255,6 +256,7 @@ static int submit_look(struct grant *g, worker_done *done)
 		.end = g->end,
 		.require_dax = g->require_dax,
 		.reopen_ok = g->reopen_ok,
+		.path_only = g->path_only,
 		.user = g->user->uid,
 		.memory_of = g->session && g->session->memory_fd < 0 ? g->session->pid : 0,
 	};
@@ -272,6 +274,45 @@ static void look_again(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (submit_look(g, looked_again) < 0)
 		looked_again(g, &busy);
+}
+
+static void look_at_range(struct daemon *d, struct file *file, uint64_t start, uint64_t end)
+{
+	struct grant *g = calloc(1, sizeof(*g));
+
+	if (!g || !user_take(d, file->user, USER_DESCRIPTORS, 1)) {
+		free(g);
+		log_warning("a changed file is not looked at: %s", g ? "too many descriptors" : strerror(ENOMEM));
+		return;
+	}
+	g->timer = evtimer_new(d->base, look_again, g);
+	g->fd = fcntl(file->opath_fd, F_DUPFD_CLOEXEC, 0);
+	g->daemon = d;
+	g->user = file->user;
+	g->dev = file->key.dev;
+	g->ino = file->key.ino;
+	g->start = start;
+	g->end = end;
+	g->require_dax = file->pool->config->type == DLP_POOL_FSDAX;
+	g->path_only = true;
+	g->next = d->grants;
+	g->link = &d->grants;
+	if (g->next)
+		g->next->link = &g->next;
+	d->grants = g;
+	if (g->fd < 0 || !g->timer)
+		grant_free(g);
+	else
+		look_again(-1, 0, g);
+}
+
+void grants_look(struct daemon *d, struct file *file)
+{
+	struct core_lease_view lease;
+	uint64_t offset = 0;
+
+	while (file->armed && core_list_file(d->core, file->key.dev, file->key.ino, &offset, &lease))
+		look_at_range(d, file, lease.start, lease.end);
 }
 
 /* --- first look, and the reply ------------------------------------------------------------------------------ */

@@ -6,6 +6,7 @@ include daemon/pool/local.mk
 sbin_PROGRAMS += daxleased
 daxleased_SOURCES = \
 	daemon/admin.c \
+	daemon/answers.c \
 	daemon/breaks.c \
 	daemon/closer.c \
 	daemon/closer.h \
@@ -30,6 +31,7 @@ daxleased_SOURCES = \
 	daemon/log.c \
 	daemon/log.h \
 	daemon/main.c \
+	daemon/modified.c \
 	daemon/mrs.c \
 	daemon/notify.c \
 	daemon/notify.h \

@@ -16,6 +16,19 @@
 #define LEASE_STEPS_MAX (1u << 22) /* about as many leases as the core has room for */
 #define RECOUNT_NS (10 * NS_PER_S)
 
+/* Breakers that wait: each has a descriptor of the guard's, which reads on only while half of all are not taken. */
+static uint32_t waiting_limit(const struct daemon *d, uint64_t descriptors)
+{
+	const uint64_t room = descriptors / 2 > UINT32_MAX ? UINT32_MAX : descriptors / 2;
+	const uint64_t wanted = 4 * (uint64_t)d->config.waiting_limit;
+
+	if (wanted > room)
+		log_warning("waiting-limit: %u threads of one user are more than %llu descriptors allow: %llu",
+			    d->config.waiting_limit, (unsigned long long)descriptors,
+			    (unsigned long long)room / 4);
+	return (uint32_t)(wanted && wanted < room ? wanted : room);
+}
+
 void users_start(struct daemon *d)
 {
 	struct rlimit limit;
@@ -27,6 +40,7 @@ void users_start(struct daemon *d)
 	d->limits[USER_DESCRIPTORS] = limit.rlim_cur > UINT32_MAX ? UINT32_MAX : (uint32_t)(limit.rlim_cur / 8 * 3);
 	d->limits[USER_MR_PARTS] = MR_PARTS_MAX;
 	d->limits[USER_LEASE_STEPS] = LEASE_STEPS_MAX;
+	d->limits[USER_WAITING] = waiting_limit(d, limit.rlim_cur);
 }
 
 struct user *user_get(struct daemon *d, uint32_t uid)

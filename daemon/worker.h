@@ -52,6 +52,7 @@ struct worker_job {
 	/* WORKER_CHECK */
 	uint64_t start, end;
 	bool require_dax, reopen_ok;
+	bool path_only; /* the descriptor is O_PATH: it is opened for reading first */
 	uint32_t user; /* who asked for the check; 0 (root, or the daemon itself) is not limited */
 	/*
 	 * WORKER_CHECK: 0, or a process whose /proc/PID/mem is to be opened and handed back: the

@@ -50,12 +50,13 @@ static void settle(const struct worker_order *order, struct worker_result *resul
 	}
 }
 
-static void read_path(int fd, char *path, size_t size)
+static void link_of(int fd, char link[32])
 {
-	char link[32] = "/proc/self/fd/", *to = link + strlen(link), digits[12];
+	static const char dir[] = "/proc/self/fd/";
+	char *to = link + sizeof(dir) - 1, digits[12];
 	size_t n = 0;
-	ssize_t got;
 
+	memcpy(link, dir, sizeof(dir));
 	do {
 		digits[n++] = (char)('0' + fd % 10);
 		fd /= 10;
@@ -63,6 +64,29 @@ static void read_path(int fd, char *path, size_t size)
 	while (n)
 		*to++ = digits[--n];
 	*to = '\0';
+}
+
+/* In the place of the O_PATH descriptor an ordinary one. 0 or -errno. */
+static int open_again(int fd)
+{
+	char link[32];
+	int again, rc;
+
+	link_of(fd, link);
+	again = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (again < 0)
+		return -errno;
+	rc = dup3(again, fd, O_CLOEXEC) < 0 ? -errno : 0;
+	close(again);
+	return rc;
+}
+
+static void read_path(int fd, char *path, size_t size)
+{
+	char link[32];
+	ssize_t got;
+
+	link_of(fd, link);
 	got = readlink(link, path, size - 1);
 	path[got > 0 && (size_t)got < size - 1 ? got : 0] = '\0';
 }
@@ -104,6 +128,11 @@ static void check(const struct worker_order *order, int fd, struct worker_result
 	if (fd < 0) {
 		result->error = -EBADF;
 		return;
+	}
+	if (job->path_only) {
+		result->error = open_again(fd);
+		if (result->error)
+			return;
 	}
 	read_path(fd, result->path, sizeof(result->path));
 	settle(order, result);

@@ -37,6 +37,7 @@ EXTRA_DIST += \
 	tests/host/pool_check.sh \
 	tests/host/prepare \
 	tests/host/reports \
+	tests/host/races \
 	tests/host/requests \
 	tests/host/run \
 	tests/host/shim_threads \

@@ -323,6 +323,10 @@ bool core_list_session(const struct core *core, uint32_t session, uint32_t *curs
 /* The same for one session's leases on one file, by range: the first that ends behind *offset. */
 bool core_list_session_file(const struct core *core, uint32_t session, uint64_t dev, uint64_t ino,
 			    uint64_t *offset, struct core_lease_view *view);
+/* What is leased of a file, by anybody: the next part of it that ends behind *offset, which becomes its
+ * end. Only start and end are set, and parts that overlap are cut or skipped. */
+bool core_list_file(const struct core *core, uint64_t dev, uint64_t ino, uint64_t *offset,
+		    struct core_lease_view *view);
 /* The operations in the way of a grant of this range: overlapping passed ones, and two-file ones of
  * the file system (waiting ones too: see state); fills at most max, returns how many. */
 unsigned core_ops_in_the_way(const struct core *core, uint64_t dev, uint64_t ino, uint64_t start,

@@ -109,6 +109,28 @@ bool core_list_session_file(const struct core *core, uint32_t session, uint64_t 
 	return true;
 }
 
+bool core_list_file(const struct core *core, uint64_t dev, uint64_t ino, uint64_t *offset,
+		    struct core_lease_view *view)
+{
+	uint32_t file = file_find(core, dev, ino), index;
+	struct tree_walk walk = TREE_WALK(*offset, UINT64_MAX);
+
+	while (file && (index = tree_overlap(&core_by_range, &core->leases,
+					     file_at(core, file)->leases, &walk))) {
+		const struct core_lease *lease = lease_at(core, index);
+
+		if (!is_granted(lease))
+			continue;
+		*view = (struct core_lease_view){
+			.start = lease->range.start > *offset ? lease->range.start : *offset,
+			.end = lease->range.end,
+		};
+		*offset = lease->range.end;
+		return true;
+	}
+	return false;
+}
+
 unsigned core_ops_in_the_way(const struct core *core, uint64_t dev, uint64_t ino, uint64_t start,
 			     uint64_t end, struct core_op_view *views, unsigned max)
 {

@@ -118,6 +118,14 @@ static const struct {
 	 "FILE:2: fence-hook: control characters in a command\n"},
 	{"[pool a]\ntype = mount\npath = /no/a\nfence-hook = /bin/sh\n",
 	 "FILE:4: unknown key \"fence-hook\" in [pool]\n"},
+	{"[daemon]\nwaiting-limit = 0\n",
+	 "FILE:2: waiting-limit: \"0\" is not a number from 1 to 536870911\n"},
+	{"[daemon]\nwaiting-limit = -1\n",
+	 "FILE:2: waiting-limit: \"-1\" is not a number from 1 to 536870911\n"},
+	{"[daemon]\nwaiting-limit = 7x\n",
+	 "FILE:2: waiting-limit: \"7x\" is not a number from 1 to 536870911\n"},
+	{"[pool a]\ntype = mount\npath = /no/a\no-trunc = EAGAIN\n",
+	 "FILE:4: o-trunc: \"EAGAIN\" is not wait, deny, deny-EAGAIN or deny-ETXTBSY\n"},
 	{"[pool]\n", "FILE:1: a pool needs a name: [pool NAME]\n"},
 	{"[pool a b]\n", "FILE:1: a pool's name consists of letters, digits, \".\", \"_\" and "
 			 "\"-\", and starts with a letter or "
@@ -297,10 +305,32 @@ static void test_group_by_name(void **state)
 	free(said);
 }
 
+static void test_waiting(void **state)
+{
+	static const char text[] = "[daemon]\nwaiting-limit = 17\n"
+				   "[pool a]\ntype = mount\npath = /no/a\n"
+				   "[pool b]\ntype = mount\npath = /no/b\no-trunc = deny\n"
+				   "[pool c]\ntype = mount\npath = /no/c\no-trunc = deny-ETXTBSY\n"
+				   "[pool d]\ntype = mount\npath = /no/d\no-trunc = wait\n";
+	struct config config;
+	char *said;
+
+	(void)state;
+	assert_int_equal(load(text, strlen(text), &config, &said), 0);
+	assert_int_equal(config.waiting_limit, 17);
+	assert_int_equal(config.pools[0].deny_trunc, 0);
+	assert_int_equal(config.pools[1].deny_trunc, -EAGAIN);
+	assert_int_equal(config.pools[2].deny_trunc, -ETXTBSY);
+	assert_int_equal(config.pools[3].deny_trunc, 0);
+	config_free(&config);
+	free(said);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bad),	      cmocka_unit_test(test_nul_byte),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_waiting),	      cmocka_unit_test(test_nul_byte),
 		cmocka_unit_test(test_long_line),     cmocka_unit_test(test_missing_file),
 		cmocka_unit_test(test_defaults),      cmocka_unit_test(test_good),
 		cmocka_unit_test(test_group_by_name),

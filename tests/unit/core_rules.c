@@ -965,6 +965,27 @@ static void a_two_file_operation_can_become_one_of_its_own_range(void **state)
 	assert_int_equal(grant(w, ALICE, 9, 20), 0);
 }
 
+static void what_is_leased_of_a_file(void **state)
+{
+	struct world *w = *state;
+	struct core_lease_view view;
+	uint64_t offset = 0, ticket;
+
+	assert_false(core_list_file(w->core, DEV, INO, &offset, &view));
+	assert_int_equal(grant(w, ALICE, 10, 100), 0);
+	assert_int_equal(grant(w, BOB, 20, 30), 0);
+	assert_int_equal(grant(w, BOB, 90, 120), 0);
+	assert_int_equal(grant(w, BOB, 200, 210), 0);
+	assert_int_equal(begin(w, ALICE, 300, 310, 0, &ticket), 0);
+	assert_true(core_list_file(w->core, DEV, INO, &offset, &view));
+	assert_true(view.start == 10 && view.end == 100);
+	assert_true(core_list_file(w->core, DEV, INO, &offset, &view));
+	assert_true(view.start == 100 && view.end == 120);
+	assert_true(core_list_file(w->core, DEV, INO, &offset, &view));
+	assert_true(view.start == 200 && view.end == 210);
+	assert_false(core_list_file(w->core, DEV, INO, &offset, &view));
+}
+
 /* Who shall not wait is refused, and breaks all the same; later it gets on. */
 static void a_denied_operation_breaks_and_does_not_wait(void **state)
 {
@@ -1053,6 +1074,7 @@ int main(void)
 		RULE(C20_an_administrator_revokes_one_lease),
 		RULE(a_session_lists_its_own_leases),
 		RULE(a_two_file_operation_can_become_one_of_its_own_range),
+		RULE(what_is_leased_of_a_file),
 		RULE(a_denied_operation_breaks_and_does_not_wait),
 		RULE(an_own_truncate_is_not_denied),
 	};
