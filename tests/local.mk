@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	tests/guest/inside \
 	tests/guest/leases \
 	tests/guest/mkinitramfs \
+	tests/guest/nfs_export \
 	tests/guest/run \
 	tests/guest/run-tests \
 	tests/guest/service \

@@ -51,10 +51,10 @@ int guard_op_finished(int32_t tid, uint64_t syscall_hash)
 	 * thread's. */
 	if (syscall_hash && line.hash != syscall_hash)
 		return 1;
-	/* A thread of the kernel shows the same line for ever, and only io_uring's say when they
-	 * are idle. */
+	/* A thread of the kernel shows the same line for ever, and only io_uring's and nfsd's say
+	 * when they are idle. */
 	if (line.kernel)
-		return thread_kind(tid) == THREAD_IO_WORKER && thread_io_worker_idle(tid);
+		return thread_worker_idle(tid);
 	/* The operation's own line is not known, but this one is outside any call. */
 	return !syscall_hash && line.number < 0 && !line.known;
 }

@@ -163,11 +163,11 @@ bool thread_stacks_readable(void)
 	return read_proc((int32_t)gettid(), "stack", text, sizeof(text)) > 0;
 }
 
-bool thread_io_worker_idle(int32_t tid)
+bool thread_worker_idle(int32_t tid)
 {
-	/* The innermost function outside the scheduler. Both sleep in these only between two
-	 * requests; inside one another function is the innermost. */
-	static const char *const idle[] = {"io_wq_worker", "io_sq_thread"};
+	/* The innermost function outside the scheduler. They sleep in these only between two
+	 * requests; inside one another function is the innermost. io_uring's two, and nfsd's. */
+	static const char *const idle[] = {"io_wq_worker", "io_sq_thread", "svc_recv"};
 	char text[128];
 
 	if (read_proc(tid, "wchan", text, sizeof(text)) <= 0)

@@ -37,8 +37,8 @@ enum decode_context thread_context(int32_t tid);
 /* The kernel lets us read stacks (CONFIG_STACKTRACE and CAP_SYS_ADMIN). */
 bool thread_stacks_readable(void);
 
-/* The io_uring thread `tid` sleeps between two pieces of work. */
-bool thread_io_worker_idle(int32_t tid);
+/* The io_uring or nfsd thread `tid` sleeps between two pieces of work. */
+bool thread_worker_idle(int32_t tid);
 
 /* 0 or -errno, *tgid 0 and *uid UINT32_MAX then. uid: the effective one. */
 int thread_identity(int32_t tid, int32_t *tgid, uint32_t *uid);

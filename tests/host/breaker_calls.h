@@ -42,6 +42,7 @@ breaker_step act_move_ext, act_move_ext_other, act_swap_boot, act_migrate, act_s
 
 breaker_step prepare_bind_mount, prepare_pid_namespace, act_in_pid_namespace, prepare_hard_link;
 breaker_step prepare_unlinked, prepare_old_descriptor;
+breaker_step prepare_nfs, act_nfs_write;
 breaker_step prepare_overlay, prepare_loop, act_loop_write, act_loop_discard;
 
 breaker_step act_i386_write, act_i386_pwrite, act_i386_truncate, act_i386_ftruncate;

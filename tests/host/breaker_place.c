@@ -111,6 +111,19 @@ long prepare_overlay(struct breaker *b)
 	return prepare_open(b);
 }
 
+/* By this machine's own NFS server and client. */
+long prepare_nfs(struct breaker *b)
+{
+	go_through(b, bench.nfs);
+	return prepare_open(b);
+}
+
+/* As the server sees it: the client alone would keep it for itself. */
+long act_nfs_write(struct breaker *b)
+{
+	return act_pwrite(b) < 0 ? -1 : fsync(b->fd);
+}
+
 /* other_fd: a loop device on the file, which ends with us. */
 long prepare_loop(struct breaker *b)
 {

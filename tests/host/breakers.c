@@ -2,6 +2,7 @@
 /*
  * Every way to change a block map, one after the other, against a lease of a running daemon.
  * usage: breakers DIR [ROW]      DIR: in a pool; descriptor 9: DIR/old, opened before the daemon
+ * $BREAKERS_NFS: where DIR is mounted by NFS, if it is
  *
  * Each row is run with the operation inside the leased range and, if it has a range, elsewhere in
  * the file. We are the holder: told of a break we wait a while, look at the file, and let go. What
@@ -235,7 +236,7 @@ static void run(const struct row *row, bool inside, char cell[64])
 
 static bool exists_here(const struct row *row)
 {
-	if (row->flags & ROW_OLD && bench.old_fd < 0)
+	if ((row->flags & ROW_OLD && bench.old_fd < 0) || (row->flags & ROW_NFS && !bench.nfs))
 		return false;
 	return !(row->flags & ROW_XFS && !bench.xfs) && !(row->flags & ROW_EXT4 && bench.xfs);
 }
@@ -268,6 +269,7 @@ int main(int argc, char **argv)
 	bench.xfs = fs.f_type == XFS_MAGIC;
 	if (fcntl(OLD_FD, F_GETFD) >= 0)
 		bench.old_fd = OLD_FD;
+	bench.nfs = getenv("BREAKERS_NFS");
 	signal(SIGPIPE, SIG_IGN);
 	breakers_start();
 	events_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_NONBLOCK | FAN_CLOEXEC, 0);

@@ -24,6 +24,7 @@ enum row_flags {
 	ROW_TMPFILE = 256,   /* the file never had a name */
 	ROW_UNWRITTEN = 512, /* the second file is allocated only */
 	ROW_HARMLESS = 1024, /* C11 */
+	ROW_NFS = 2048,	     /* needs an NFS server */
 };
 
 struct row {

@@ -97,6 +97,11 @@ const struct row rows[] = {
 	{"overlayfs above, punch", prepare_overlay, act_punch, ROW_UPPER, 0, 0},
 	{"overlayfs above, truncate", prepare_overlay, act_truncate, ROW_UPPER, 0, 0},
 	{"overlayfs above, open O_TRUNC", prepare_overlay, act_open_trunc, ROW_UPPER | ROW_WHOLE, 0, 0},
+	{"NFS, pwrite", prepare_nfs, act_nfs_write, ROW_NFS, 0, 0},
+	{"NFS, punch", prepare_nfs, act_punch, ROW_NFS, 0, 0},
+	{"NFS, truncate", prepare_nfs, act_truncate, ROW_NFS, 0, 0},
+	{"NFS, open O_TRUNC", prepare_nfs, act_open_trunc, ROW_NFS | ROW_WHOLE, 0, 0},
+	{"NFS, pread", prepare_nfs, act_pread, ROW_NFS | ROW_HARMLESS, 0, 0},
 	{"loop device, write", prepare_loop, act_loop_write, 0, 0, 0},
 	{"loop device, discard", prepare_loop, act_loop_discard, 0, 0, 0},
 	/* what never waits */

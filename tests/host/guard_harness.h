@@ -53,6 +53,7 @@ struct bench {
 	struct guard *guard;
 	const char *dir; /* on the scratch file system */
 	int dir_fd;	 /* O_PATH */
+	const char *nfs; /* where dir is mounted by NFS; NULL: nowhere */
 	int old_fd;	 /* of a file there, older than the guard; -1: none */
 	uint64_t dev;
 	bool xfs;
