@@ -4,8 +4,9 @@
  *
  * The order is what makes it safe. First the lease is pending in the core and the guard is armed: from then on every
  * attempt is seen, and ends the pending lease. Then a worker looks at the extents; that look is also the
- * barrier which waits for operations that were past the guard already and hold the inode's lock. An operation
- * past the guard but not yet at the lock is what the second look, a little later, is for.
+ * barrier which waits for operations that were past the guard already and hold the inode's lock. Before it the worker waits
+ * for the threads that the guard let go on with the file before it was armed: they run when they are next on a processor. An
+ * operation past the guard but not yet at the lock otherwise is what the second look, a little later, is for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -163,7 +164,7 @@ static uint32_t may_lease(const struct session *s, const struct stat *st, int fd
 
 static void look_again(evutil_socket_t fd, short what, void *arg);
 
-static int submit_look(struct grant *g, worker_done *done);
+static int submit_look(struct grant *g, worker_done *done, const struct guard_passed *passed, unsigned count);
 
 /* What is leased at the offending place is wrong, and all behind it in doubt. true: nothing is leased there (any
  * more), so look on behind it. */
@@ -248,7 +249,8 @@ static void looked_again(void *arg, const struct worker_result *result)
 		grant_free(g);
 }
 
-static int submit_look(struct grant *g, worker_done *done)
+/* passed: threads that are to have ended their calls before the look. */
+static int submit_look(struct grant *g, worker_done *done, const struct guard_passed *passed, unsigned count)
 {
 	struct worker_job job = {
 		.kind = WORKER_CHECK,
@@ -261,6 +263,10 @@ static int submit_look(struct grant *g, worker_done *done)
 		.memory_of = g->session && g->session->memory_fd < 0 ? g->session->pid : 0,
 	};
 
+	for (; job.items < count; job.items++) {
+		job.op[job.items].tid = passed[job.items].tid;
+		job.op[job.items].syscall_hash = passed[job.items].syscall_hash;
+	}
 	return workers_submit(g->daemon->workers, &job, g->fd, g->dev ^ (g->ino << 8), LOOK_LIMIT_NS, done, g,
 			      &g->job);
 }
@@ -272,7 +278,7 @@ static void look_again(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (submit_look(g, looked_again) < 0)
+	if (submit_look(g, looked_again, NULL, 0) < 0)
 		looked_again(g, &busy);
 }
 
@@ -510,6 +516,22 @@ static struct grant *grant_new(struct session *s, const struct dlp_grant *m, int
 	return g;
 }
 
+/* Whoever was let through before the file was armed may still be on the way to its lock. */
+static bool first_look(struct grant *g)
+{
+	struct guard *guard = g->daemon->guard;
+	struct guard_passed passed[WORKER_MAX_ITEMS];
+	unsigned found = guard ? guard->ops->passed(guard, g->dev, g->ino, passed, WORKER_MAX_ITEMS) : 0, count = 0;
+
+	if (found > WORKER_MAX_ITEMS)
+		return false;
+	for (unsigned i = 0; i < found; i++) {
+		if (guard_op_finished(passed[i].tid, passed[i].syscall_hash) != 1)
+			passed[count++] = passed[i];
+	}
+	return submit_look(g, looked, passed, count) == 0;
+}
+
 /* Pending in the core, then armed, then the look. The reason it cannot be, or 0. */
 static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 {
@@ -526,7 +548,7 @@ static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 		core_grant_end(d->core, now_ns(), g->ticket, false, NULL);
 		return DLP_REASON_GUARD;
 	}
-	if (submit_look(g, looked) < 0) {
+	if (!first_look(g)) {
 		core_grant_end(d->core, now_ns(), g->ticket, false, NULL);
 		return DLP_REASON_BARRIER;
 	}

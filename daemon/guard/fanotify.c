@@ -248,6 +248,28 @@ static int fanotify_answer(struct guard *base, uint32_t index, int error)
 	return ret;
 }
 
+static unsigned fanotify_passed(struct guard *base, uint64_t dev, uint64_t ino,
+				struct guard_passed *list, unsigned max)
+{
+	struct fanotify_guard *guard = inside(base);
+	const uint64_t now_ns = fanotify_now_ns();
+	unsigned count = 0;
+
+	pthread_mutex_lock(&guard->lock);
+	for (uint32_t i = 0; i < FANOTIFY_PASSED; i++) {
+		const struct fanotify_passed *one = &guard->passed[i];
+
+		if (one->thread.tid <= 0 || one->ino != ino || one->dev != dev ||
+		    now_ns - one->since_ns > FANOTIFY_PASSED_NS)
+			continue;
+		if (count < max)
+			list[count] = one->thread;
+		count++;
+	}
+	pthread_mutex_unlock(&guard->lock);
+	return count;
+}
+
 static void fanotify_exempt(struct guard *base, int32_t pid, bool on)
 {
 	struct fanotify_guard *guard = inside(base);
@@ -402,6 +424,7 @@ static const struct guard_ops fanotify_ops = {
 	.disarm = fanotify_disarm,
 	.rearm = fanotify_rearm,
 	.owes = fanotify_owes,
+	.passed = fanotify_passed,
 	.next = fanotify_next,
 	.answer = fanotify_answer,
 	.exempt = fanotify_exempt,

@@ -39,6 +39,19 @@
 
 #define FANOTIFY_IGNORE (FAN_MARK_EVICTABLE | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY)
 
+/* The latest threads let through on inodes that were not armed. Each inode is silenced by its first,
+ * so these are many inodes' worth. */
+#define FANOTIFY_PASSED 1024u
+
+struct fanotify_passed {
+	uint64_t dev, ino;
+	uint64_t since_ns;
+	struct guard_passed thread; /* tid 0: it is known to have finished */
+};
+/* Who is on the way to the inode's lock for longer is like one that was never stopped: for the second
+ * look. */
+#define FANOTIFY_PASSED_NS (1000u * 1000 * 1000)
+
 struct fanotify_guard {
 	struct guard base; /* first: struct guard * is cast to this */
 
@@ -67,6 +80,8 @@ struct fanotify_guard {
 	pthread_cond_t close_cond;
 	bool closer_sleeps;
 	struct guard_counts counts;
+	struct fanotify_passed passed[FANOTIFY_PASSED];
+	uint32_t passed_next;
 };
 
 uint64_t fanotify_now_ns(void); /* CLOCK_MONOTONIC */

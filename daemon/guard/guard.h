@@ -49,6 +49,12 @@ struct guard {
 	int event_fd; /* readable when next() has something */
 };
 
+/* A thread and the call it was in: guard_op_finished() says whether it still is. */
+struct guard_passed {
+	int32_t tid;
+	uint64_t syscall_hash;
+};
+
 struct guard_ops {
 	void (*free)(struct guard *guard);
 
@@ -82,6 +88,12 @@ struct guard_ops {
 	int (*rearm)(struct guard *guard, uint64_t dev, uint64_t ino);
 	/* Is the slot, in this use of it, owed an answer? */
 	bool (*owes)(struct guard *guard, uint32_t slot, uint64_t serial);
+
+	/* Threads that were let go on with this inode while it was not armed, of the latest so many:
+	 * they may not have come as far as its lock yet, and a look at the file would not wait for
+	 * them. Fills at most `max`, returns how many there are. */
+	unsigned (*passed)(struct guard *guard, uint64_t dev, uint64_t ino,
+			   struct guard_passed *list, unsigned max);
 
 	/* The next attempt; false: none now. Never blocks. */
 	bool (*next)(struct guard *guard, struct guard_attempt *attempt);

@@ -158,6 +158,31 @@ static void silence(struct fanotify_guard *guard, const struct slot *slot)
 		guard->counts.errors++; /* no memory: it will be heard of again */
 }
 
+/* It goes on when it is next on a processor, which can be after the inode is armed and looked at:
+ * guard_ops.passed(). */
+static void remember_passed(struct fanotify_guard *guard, const struct slot *slot, uint64_t hash)
+{
+	guard->passed[guard->passed_next++ % FANOTIFY_PASSED] = (struct fanotify_passed){
+		.dev = slot->dev,
+		.ino = slot->ino,
+		.since_ns = slot->read_ns,
+		.thread = {.tid = slot->event.head.pid, .syscall_hash = hash},
+	};
+}
+
+/* Whatever the thread did before is over, unless this can be the second event of one call. */
+static void forget_passed(struct fanotify_guard *guard, int32_t tid, const struct decode_out *out)
+{
+	if (!out->harmless && (out->opaque || out->two_file || out->cause == DLP_CAUSE_COPY))
+		return;
+	pthread_mutex_lock(&guard->lock);
+	for (uint32_t i = 0; i < FANOTIFY_PASSED; i++) {
+		if (guard->passed[i].thread.tid == tid)
+			guard->passed[i].thread.tid = 0;
+	}
+	pthread_mutex_unlock(&guard->lock);
+}
+
 /*
  * An event of an inode that is not armed goes on. Looking, silencing, telling of it and letting go
  * are one hold of the lock (see fanotify_arm()). A possible two-file operation is told first and
@@ -165,7 +190,7 @@ static void silence(struct fanotify_guard *guard, const struct slot *slot)
  *
  * True: done. False: the inode is armed.
  */
-static bool pass_unarmed(struct fanotify_guard *guard, uint32_t index,
+static bool pass_unarmed(struct fanotify_guard *guard, uint32_t index, uint64_t syscall_hash,
 			 const struct guard_attempt *notice)
 {
 	struct slot *slot = &guard->slots.slot[index];
@@ -176,6 +201,8 @@ static bool pass_unarmed(struct fanotify_guard *guard, uint32_t index,
 	if (!armed || guard->allow_all) {
 		if (!armed && slot->event.head.mask & FAN_PRE_ACCESS)
 			silence(guard, slot);
+		if (!guard->allow_all)
+			remember_passed(guard, slot, syscall_hash);
 		if (notice && !guard->allow_all) {
 			uint32_t second = slots_take(
 				&guard->slots); /* there is one: look_for_room() */
@@ -275,12 +302,13 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 		else if (guard->io_uring_shares)
 			in.context = thread_context(tid);
 		decode(&in, &out);
+		forget_passed(guard, tid, &out);
 		two_file = out.two_file && !is_exempt(guard, tid);
 		if (two_file) {
 			fill_attempt(&attempt, slot, &line, &out);
 			two_file = !is_exempt(guard, attempt.tgid);
 		}
-		if (pass_unarmed(guard, index, two_file ? &attempt : NULL))
+		if (pass_unarmed(guard, index, line.hash, two_file ? &attempt : NULL))
 			return;
 	}
 
@@ -288,6 +316,7 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 	if (in.context == DECODE_CONTEXT_CALL && decode_wants_append(&line))
 		in.append = thread_append(tid, line.arg[0], slot->ino);
 	decode(&in, &out);
+	forget_passed(guard, tid, &out);
 	/* Between the kill and its death a thread is not recognisable for an instant, or for as long
 	 * as it is off its processor: what would break everything is looked at again, too. */
 	if (out.opaque && (refuse_dying(guard, index) || put_off(guard, index)))
@@ -369,7 +398,7 @@ static void look_at(struct fanotify_guard *guard, uint32_t index)
 	if (!identify(&guard->slots.slot[index]))
 		answer_unknown(guard, index);
 	else if (guard->allow_all)
-		pass_unarmed(guard, index, NULL);
+		pass_unarmed(guard, index, 0, NULL);
 	else
 		stop_or_pass(guard, index);
 }

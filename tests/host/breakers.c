@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Every way to change a block map, one after the other, against a lease of a running daemon.
- * usage: breakers DIR [ROW]      DIR: in a pool; descriptor 9: DIR/old, opened before the daemon
+ * usage: breakers DIR [ROW | --load]      DIR: in a pool; descriptor 9: DIR/old, opened before the daemon
  * $BREAKERS_NFS: where DIR is mounted by NFS, if it is
  *
  * Each row is run with the operation inside the leased range and, if it has a range, elsewhere in
@@ -37,6 +37,7 @@
 #define OLD_FD 9
 /* How long a breaker that waits is looked at: nothing may happen in it. */
 #define LOOK_MS 30
+#define LOAD_ROUNDS 300u
 
 static struct daxlease *connection;
 static int events_fd; /* of a group that only listens: what could detect an escape */
@@ -256,6 +257,61 @@ static void run_row(const struct row *row)
 	fflush(stdout);
 }
 
+/* --- under load ------------------------------------------------------------------------------- */
+
+/* Makes the file anew, all the time: truncated, written, synced. counter: how often; lost: it shall
+ * end. */
+static long act_remake(struct breaker *b)
+{
+	while (!b->lost) {
+		fill(b->fd, FILE_BYTES, 'a');
+		b->counter++;
+	}
+	return 0;
+}
+
+/* A lease is taken and given back again and again of a file that two others remake: while it is
+ * held, blocks and bytes stay as they are. It is refused while the file is not whole. */
+static void run_load(void)
+{
+	static struct picture before;
+	static const struct row row = {.name = "load"};
+	unsigned taken = 0, changed = 0, told = 0;
+	struct one_file file;
+	struct breaker *b[2];
+	const char *what = NULL;
+
+	make(&row, "load", FILE_BYTES, 'a', &file);
+	for (int i = 0; i < 2; i++) {
+		b[i] = breaker_new(prepare_open, act_remake, file.path, NULL, 0);
+		breaker_go(b[i]);
+	}
+	for (int64_t end = now_ms() + 20000; taken < LOAD_ROUNDS && now_ms() < end;) {
+		struct daxlease_held *lease;
+		int ret = daxlease_take(connection, file.fd, LEASE_START, LEASE_END - LEASE_START,
+					0, &lease);
+
+		if (ret < 0)
+			continue;
+		taken++;
+		/* One that is wrong already has been changed since it was granted. */
+		if (picture_take(file.fd, LEASE_START, LEASE_END, &before) < 0)
+			bail("a look at the file", EIO);
+		told += was_told(20);
+		for (int look = 0; look < 10 && !what; look++)
+			what = change(&file, LEASE_START, LEASE_END, &before);
+		changed += what || before.extents == 0;
+		what = NULL;
+		daxlease_release(lease);
+	}
+	for (int i = 0; i < 2; i++) {
+		b[i]->lost = 1;
+		breaker_wait_done(b[i]);
+		breaker_end(b[i]);
+	}
+	printf("load: %u leases, %u broken, %u changed\n", taken, told, changed);
+}
+
 int main(int argc, char **argv)
 {
 	struct statfs fs;
@@ -278,6 +334,8 @@ int main(int argc, char **argv)
 	ret = daxlease_open(NULL, &connection);
 	if (ret < 0)
 		bail("the daemon", -ret);
+	if (argc > 2 && !strcmp(argv[2], "--load"))
+		run_load();
 	for (const struct row *row = rows; row->name; row++)
 		if (argc < 3 || !strcmp(argv[2], row->name))
 			run_row(row);

@@ -195,7 +195,65 @@ static const char *a_worker_is_finished_when_idle(void)
 	return NULL;
 }
 
+struct passing {
+	uint64_t ino;
+	struct guard_passed first;
+	unsigned count;
+};
+
+static bool has_passed(const void *argument)
+{
+	struct passing *p = (struct passing *)argument;
+
+	p->count = bench.guard->ops->passed(bench.guard, bench.dev, p->ino, &p->first, 1);
+	return p->count > 0;
+}
+
+/* It is let through on an inode that is not armed, then does another call. */
+static long act_once_then_sleep(struct breaker *b)
+{
+	if (pwrite(b->fd, "x", 1, 0) != 1)
+		return -1;
+	while (!b->argument)
+		nanosleep(&(struct timespec){.tv_nsec = MS}, NULL);
+	if (pwrite(b->other_fd, "x", 1, 0) != 1)
+		return -1;
+	for (;;)
+		pause();
+}
+
+static bool none_passed(const void *argument)
+{
+	return !has_passed(argument);
+}
+
+static const char *let_through_before_arm_is_named(void)
+{
+	char path[256], other[256];
+	uint64_t other_ino;
+	struct passing p = {0};
+	int fd = make_file("file", path, &p.ino), other_fd = make_file("two", other, &other_ino);
+	struct breaker *b = breaker_new(prepare_open, act_once_then_sleep, path, other, 0);
+
+	MUST(bench.guard->ops->arm(bench.guard, fd, bench.dev, p.ino) == 0);
+	MUST(bench.guard->ops->disarm(bench.guard, fd, bench.dev, p.ino) == 0);
+	MUST(bench.guard->ops->arm(bench.guard, other_fd, bench.dev, other_ino) == 0);
+	MUST(bench.guard->ops->disarm(bench.guard, other_fd, bench.dev, other_ino) == 0);
+	breaker_go(b);
+	MUST(wait_until(has_passed, &p) && p.count == 1 && p.first.tid == b->tid);
+	MUST(guard_op_settle(p.first.tid, p.first.syscall_hash, 2000 * MS) == 1);
+	/* an event of a later call says so, too */
+	b->argument = 1;
+	MUST(wait_until(none_passed, &p));
+	breaker_end(b);
+	close(fd);
+	close(other_fd);
+	return NULL;
+}
+
 const struct test_case settle_cases[] = {
+	{"C16 who was let through before the inode was armed is named",
+	 let_through_before_arm_is_named, false},
 	{"C16 another call, or none any more, proves an operation finished", another_call_proves_it,
 	 true},
 	{"C16 a spinning thread is interrupted, and runs on", a_spinning_thread_is_interrupted,
