@@ -125,9 +125,14 @@ static int call(struct connection *connection, struct dlp_head *request, size_t 
 	/* A daemon that hangs up may have said why just before. */
 	if (error && error != -EPIPE)
 		return tell_transfer_error(connection, error);
-	error = receive(connection, connection->calls, DLP_TO_CLIENT_CALLS, &buffer, reply_fd);
-	if (error)
-		return error;
+	do {
+		if (*reply_fd >= 0)
+			close(*reply_fd);
+		error = receive(connection, connection->calls, DLP_TO_CLIENT_CALLS, &buffer,
+				reply_fd);
+		if (error)
+			return error;
+	} while (dlp_is_repeated(&buffer.head, request->seq));
 	if (buffer.head.opcode != (request->opcode | DLP_REPLY) ||
 	    buffer.head.seq != request->seq || buffer.head.size != reply_size) {
 		if (*reply_fd >= 0)

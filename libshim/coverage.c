@@ -13,7 +13,7 @@
 struct cover {
 	struct tree_node node; /* first: a node is cast back */
 	uint64_t birth;
-	uint64_t epoch; /* of its grant, the daemon's count; 0 before it is held */
+	uint64_t epoch; /* of its grant, the daemon's count; before it is held: at least that */
 	uint32_t refs;
 	bool held;     /* granted, as far as we know; false: a taking is under way */
 	bool writable; /* granted with DLP_GRANT_WRITE */
@@ -171,6 +171,7 @@ static int add_refs(struct coverage *coverage, const struct coverage_take *take,
 			fresh->node.start = at;
 			fresh->node.end = cover ? cover->node.start : take->end;
 			fresh->birth = take->birth;
+			fresh->epoch = coverage->seen + 1;
 			fresh->refs = 1;
 			fresh->freeze = freeze;
 			at = fresh->node.end;
@@ -236,6 +237,8 @@ static void mark_held(struct coverage *coverage, struct coverage_take *take)
 {
 	uint64_t at = take->start, oldest = UINT64_MAX;
 
+	if (take->epoch > coverage->seen)
+		coverage->seen = take->epoch;
 	while (at < take->end) {
 		struct cover *cover = first_in(coverage, take->dev, take->ino, at, take->end);
 		uint64_t next = cover ? cover->node.start : take->end;
@@ -310,6 +313,8 @@ bool coverage_meant(struct coverage *coverage, uint64_t dev, uint64_t ino, uint6
 	struct cover *cover;
 
 	pthread_mutex_lock(&coverage->lock);
+	if (epoch > coverage->seen)
+		coverage->seen = epoch;
 	/* skip what is newer ... */
 	while (*start < end && (cover = first_in(coverage, dev, ino, *start, end)) &&
 	       cover->node.start <= *start && cover->epoch > epoch)

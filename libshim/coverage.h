@@ -33,6 +33,9 @@ struct coverage {
 	struct tree ranges; /* struct cover */
 	struct arena arena;
 	uint64_t clock; /* of births */
+	/* The newest epoch that the daemon has told of: what is asked for after that is granted under a
+	 * later one. */
+	uint64_t seen;
 };
 
 /* A taking under way: the caller's, between begin and end. */
@@ -69,7 +72,8 @@ void coverage_forget(struct coverage *coverage, uint64_t dev, uint64_t ino, uint
 		     uint64_t end);
 
 /* The first part of [*start, end) that an event of `epoch` is about: what was granted later is left
- * out. false: none. (An event can be late: what it tells of was given back and is leased anew.) */
+ * out. false: none. (An event can be late: what it tells of was given back and is leased anew. And a
+ * daemon that was killed sends it again.) */
 bool coverage_meant(struct coverage *coverage, uint64_t dev, uint64_t ino, uint64_t *start,
 		    uint64_t end, uint64_t epoch, uint64_t *part_end);
 

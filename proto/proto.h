@@ -67,6 +67,13 @@ typedef void dlp_dispose(void *arg, int fd);
 ptrdiff_t dlp_recv_from(int sock, union dlp_buffer *buffer, int *fd, unsigned *fds, int flags, dlp_dispose *dispose,
 			void *arg);
 
+/* Is the reply one to an earlier request than `seq`: sent once more by a daemon that was killed and does not know that
+ * it had left (DLP_REPLY)? */
+static inline bool dlp_is_repeated(const struct dlp_head *reply, uint32_t seq)
+{
+	return (int32_t)(reply->seq - seq) < 0;
+}
+
 /* Words for people; never NULL. */
 const char *dlp_reason_text(uint32_t reason); /* what is wrong and what mends it */
 int dlp_reason_errno(uint32_t reason);	      /* positive errno */

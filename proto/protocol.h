@@ -6,8 +6,10 @@
  * one machine), fixed layouts without implicit padding. Opcode numbers are never reused.
  *
  * Each client has two channels:
- *   calls   the connection it made. A request is answered by exactly one reply (the same opcode with
+ *   calls   the connection it made. A request is answered by one reply (the same opcode with
  *           DLP_REPLY set); a one-way message is never answered. The calling thread waits for its reply.
+ *           A daemon that was killed and came back may send a reply again: one with an older seq than
+ *           the request's is passed over.
  *   events  a socket whose end the daemon passes with the HELLO reply. Daemon to client: notices and
  *           revocations. Client to daemon: only DLP_REVOKED.
  *
@@ -69,7 +71,8 @@ struct dlp_head {
 	uint16_t opcode;
 	uint16_t flags; /* none defined; must be 0 */
 	uint32_t size;	/* of the whole message, this header included */
-	uint32_t seq;	/* chosen by the requester, echoed in the reply; 0 in events and one-way messages */
+	uint32_t seq;	/* the requester's, each 1 more than the last; echoed in the reply; 0 in events and
+			 * one-way messages */
 	int32_t error;	/* replies: 0 or a positive errno; 0 in requests. A reply with an error has its full
 			 * size; fields that make no sense then are 0 */
 };

@@ -20,6 +20,7 @@ struct fake_session {
 	int calls, events; /* -1: not connected */
 	uint32_t role;
 	unsigned char page[FAKE_PAGES];
+	uint64_t revoked[FAKE_PAGES]; /* epoch of the last one */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -31,7 +32,7 @@ static uint64_t epoch; /* of grants and revocations */
 static int first_error;
 static uint32_t refusal;
 static unsigned pool_delay_ns; /* set before the first session */
-static atomic_bool pool_hidden;
+static atomic_bool pool_hidden, repeating;
 static void (*before_reply)(void);
 static uint64_t pool_dev, file_ino, page_size;
 static uint32_t pool_type;
@@ -46,7 +47,8 @@ static void answer(struct fake_session *s, const struct dlp_head *to, struct dlp
 	reply->opcode = to->opcode | DLP_REPLY;
 	reply->seq = to->seq;
 	reply->error = error;
-	(void)dlp_send(s->calls, reply, size, fd, 0);
+	for (int times = 1 + atomic_load(&repeating); times > 0; times--)
+		(void)dlp_send(s->calls, reply, size, fd, 0);
 }
 
 static void watch(int set, int fd, void *whose)
@@ -125,7 +127,12 @@ static void set_free(struct fake_session *s, const struct dlp_range *range)
 
 	pthread_mutex_lock(&lock);
 	CHECK(end <= FAKE_PAGES && range->dev == pool_dev && range->ino == file_ino);
-	memset(s->page + first, PAGE_FREE, end - first);
+	for (uint64_t i = first; i < end; i++) {
+		/* an answer ends nothing newer than what it answers */
+		if (range->head.opcode == DLP_RELEASE ||
+		    (s->page[i] == PAGE_LOSING && s->revoked[i] <= range->epoch))
+			s->page[i] = PAGE_FREE;
+	}
 	if (range->head.opcode == DLP_REVOKED && range->head.error && !first_error)
 		first_error = range->head.error;
 	pthread_cond_broadcast(&changed);
@@ -293,6 +300,11 @@ void fake_slow_pools(unsigned delay_ns)
 	pool_delay_ns = delay_ns;
 }
 
+void fake_repeat(bool on)
+{
+	atomic_store(&repeating, on);
+}
+
 void fake_before_reply(void (*hook)(void))
 {
 	pthread_mutex_lock(&lock);
@@ -388,9 +400,12 @@ static unsigned tell(uint16_t opcode, unsigned first, unsigned end, bool lose)
 				continue;
 			event.start = p * page_size;
 			event.end = run * page_size;
-			if (lose)
-				memset(s->page + p, PAGE_LOSING, run - p);
-			CHECK(dlp_send(s->events, &event.head, sizeof(event), -1, 0) == 0);
+			for (unsigned at = p; lose && at < run; at++) {
+				s->page[at] = PAGE_LOSING;
+				s->revoked[at] = event.epoch;
+			}
+			for (int times = 1 + atomic_load(&repeating); times > 0; times--)
+				CHECK(dlp_send(s->events, &event.head, sizeof(event), -1, 0) == 0);
 			told++;
 			p = run - 1;
 		}

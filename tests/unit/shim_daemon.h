@@ -19,6 +19,9 @@ void fake_start(const char *socket, uint64_t dev, uint64_t ino, uint32_t pool_ty
 void fake_refuse(uint32_t reason);
 /* Every answer about pools takes so long. */
 void fake_slow_pools(unsigned delay_ns);
+/* Every reply, and every revocation, is sent twice: what a daemon does that was killed before it noted that it had
+ * sent it. */
+void fake_repeat(bool on);
 /* `hook` runs when a GRANT was granted and its reply is not yet sent. */
 void fake_before_reply(void (*hook)(void));
 

@@ -283,6 +283,31 @@ static void revoked_while_pending(void)
 	none_left();
 }
 
+/* A daemon that was killed does again what it does not know to have done. The second revocation comes when the range
+ * is leased anew, and takes nothing away. */
+static void said_again(void)
+{
+	char *mapped, *again;
+	unsigned answers;
+
+	fake_repeat(true);
+	mapped = map(0, 4);
+	again = map(4, 4);
+	CHECK(touch(mapped) == 0 && touch(again) == 0 && fake_held(0, 8) == 8);
+	for (int i = 0; i < 100; i++) {
+		CHECK(fake_revoke(0, 4, i % 2, &answers) == 0 && answers == 1);
+		fake_finish(0, 4);
+		CHECK(munmap(mapped, 4 * page) == 0);
+		mapped = map(0, 4);
+		fake_repeat(i % 3);
+		CHECK(touch(mapped) == 0);
+	}
+	fake_repeat(false);
+	CHECK(touch(again) == 0 && fake_held(4, 8) == 4);
+	CHECK(munmap(mapped, 4 * page) == 0 && munmap(again, 4 * page) == 0);
+	none_left();
+}
+
 static void dropped(void)
 {
 	char *mapped = map(0, 8);
@@ -618,6 +643,7 @@ int main(void)
 		{"a revocation: SIGBUS, and no way back (C16, C17)", revoked},
 		{"a revocation says so, whatever was asked for (C14)", revocation_is_said},
 		{"a revocation before the mapping is there", revoked_while_pending},
+		{"replies and revocations that come twice", said_again},
 		{"one's own operation (C12)", dropped},
 		{"fork: SIGBUS in the child", forked},
 		{"a child the C library knows nothing of says nothing of its parent's", cloned},
