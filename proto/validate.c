@@ -231,7 +231,8 @@ static int check_strings(uint16_t opcode, const void *packet)
 	case DLP_EV_REVOKE:
 	case DLP_EV_DROP:
 		memcpy(&m.broken, packet, sizeof(m.broken));
-		return ENDS(m.broken.comm) && range_ok(m.broken.start, m.broken.end) ? 0 : -EBADMSG;
+		/* the answer repeats it */
+		return ENDS(m.broken.comm) && file_range_ok(m.broken.start, m.broken.end) ? 0 : -EBADMSG;
 	default:
 		return 0;
 	}

@@ -10,6 +10,10 @@ EXTRA_DIST += \
 	tests/demo/timeline \
 	tests/fuzz/fuzz_protocol.c \
 	tests/fuzz/fuzz_session.c \
+	tests/fuzz/fuzz_shim.c \
+	tests/fuzz/fuzz_shim.h \
+	tests/fuzz/fuzz_shim.seeds \
+	tests/fuzz/fuzz_shim_daemon.c \
 	tests/fuzz/fuzz_protocol.seeds \
 	tests/fuzz/run \
 	tests/guest/breakers \

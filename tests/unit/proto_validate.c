@@ -316,6 +316,22 @@ static void unknown_flags_and_padding(void **state)
 	assert_int_equal(dlp_validate(CALLS, role, &b, size, fds), -EBADMSG);
 }
 
+/* An event's range is one that can be answered for. */
+static void events_can_be_answered(void **state)
+{
+	struct dlp_ev_break event = {.head = {.opcode = DLP_EV_REVOKE, .size = sizeof(event)}, .end = INT64_MAX};
+	struct dlp_range reply = {.head = {.opcode = DLP_REVOKED, .size = sizeof(reply)}, .end = INT64_MAX};
+
+	(void)state;
+	for (int over = 0; over < 2; over++) {
+		int right = over ? -EBADMSG : 0;
+
+		event.end = reply.end = (uint64_t)INT64_MAX + (uint64_t)over;
+		assert_int_equal(dlp_validate(DLP_TO_CLIENT_EVENTS, 0, &event, sizeof(event), 0), right);
+		assert_int_equal(dlp_validate(DLP_TO_DAEMON_EVENTS, DLP_ROLE_HOLDER, &reply, sizeof(reply), 0), right);
+	}
+}
+
 /* A message to a client is right with its string empty, and wrong with it not ended. */
 static void string_must_end(enum dlp_channel channel, uint16_t opcode, size_t offset, size_t size)
 {
@@ -512,6 +528,7 @@ int main(void)
 		cmocka_unit_test(unknown_opcodes_and_wrong_channels),
 		cmocka_unit_test(hello_fields),
 		cmocka_unit_test(ranges),
+		cmocka_unit_test(events_can_be_answered),
 		cmocka_unit_test(unknown_flags_and_padding),
 		cmocka_unit_test(strings_to_clients_end),
 		cmocka_unit_test(strings_of_reports_end),
