@@ -3,6 +3,8 @@
 EXTRA_DIST += \
 	debian-packages \
 	tests/build-tree \
+	tests/coverage \
+	tests/coverage.h \
 	tests/demo/check \
 	tests/demo/holder.c \
 	tests/demo/run \

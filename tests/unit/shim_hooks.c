@@ -503,6 +503,35 @@ static void by_signal(void)
  * child maps when it is told to, and says whether that is leased. */
 static int say_to, hear_from;
 
+static void signals_by_name(void)
+{
+	const struct {
+		const char *name;
+		int number;
+	} names[] = {
+		{"SIGUSR1", SIGUSR1},
+		{"USR2", SIGUSR2},
+		{"10", 10},
+		{"RTMIN", SIGRTMIN},
+		{"SIGRTMIN+2", SIGRTMIN + 2},
+		{"RTMIN+99", 0},
+		{"0", 0},
+		{"-1", 0},
+		{"65", 0},
+		{"SIGNAL", 0},
+	};
+	const int before = session.signal;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		session.signal = 0;
+		CHECK(setenv("DAXLEASE_SIGNAL", names[i].name, 1) == 0);
+		session_configure();
+		CHECK(session.signal == names[i].number);
+	}
+	CHECK(unsetenv("DAXLEASE_SIGNAL") == 0);
+	session.signal = before;
+}
+
 static void map_when_told(void)
 {
 	char told;
@@ -650,6 +679,7 @@ int main(void)
 		{"MADV_DOFORK gives a child nothing that is leased", given_to_children},
 		{"the last page of a file", last_page},
 		{"told by a signal (C14)", by_signal},
+		{"signals by name and number", signals_by_name},
 		{"all descriptors closed", closed_descriptors},
 		{"a program whose main thread leaves ends by itself", main_thread_leaves},
 		{"the daemon dies", daemon_dies},
