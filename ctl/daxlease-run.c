@@ -247,17 +247,29 @@ static int daemon_error(const char *path)
 	return error == EAGAIN ? 0 : error; /* there, and busy */
 }
 
-static void preload(const char *shim)
+/* To the front of a list in the environment. */
+static void put_first(const char *variable, const char *value)
 {
-	const char *before = getenv("LD_PRELOAD");
+	const char *before = getenv(variable);
 	char *both;
 
 	if (!before || !*before) {
-		setenv("LD_PRELOAD", shim, 1);
-	} else if (asprintf(&both, "%s:%s", shim, before) >= 0) {
-		setenv("LD_PRELOAD", both, 1);
+		setenv(variable, value, 1);
+	} else if (asprintf(&both, "%s:%s", value, before) >= 0) {
+		setenv(variable, both, 1);
 		free(both);
 	}
+}
+
+/*
+ * A program with gcc's address sanitizer ends at its start if anything is loaded before the
+ * sanitizer's library, for fear of what that intercepts. We intercept nothing of malloc's, and
+ * call the sanitizer's functions behind ours. What the user says about it comes later and counts.
+ */
+static void preload(const char *shim)
+{
+	put_first("LD_PRELOAD", shim);
+	put_first("ASAN_OPTIONS", "verify_asan_link_order=0");
 }
 
 static bool is_signal(const char *name)

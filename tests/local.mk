@@ -43,6 +43,7 @@ EXTRA_DIST += \
 	tests/host/lib.sh \
 	tests/host/pool_check.sh \
 	tests/host/prepare \
+	tests/host/programs \
 	tests/host/reports \
 	tests/host/races \
 	tests/host/requests \
