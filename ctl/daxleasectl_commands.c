@@ -36,6 +36,7 @@ static const struct column status_columns[] = {
 	{ "kernel",            "kernel",        COLUMN_TEXT,     STATUS(kernel),        NULL, false, NULL },
 	{ "pid",               "pid",           COLUMN_PID,      STATUS(pid),           NULL, false, NULL },
 	{ "running for",       "uptime_ns",     COLUMN_DURATION, STATUS(uptime_ns),     NULL, false, NULL },
+	{ "a crash",           "kept",          COLUMN_WORD,     STATUS(kept),          dlp_kept_text, false, NULL },
 	{ "pools",             "pools",         COLUMN_U32,      STATUS(pools),         NULL, false, NULL },
 	{ "connections",       "sessions",      COLUMN_U32,      STATUS(sessions),      NULL, false, NULL },
 	{ "leases",            "leases",        COLUMN_U64,      STATUS(leases),        NULL, false, NULL },

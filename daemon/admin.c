@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/store.h"
 
 static void copy(char *to, size_t size, const char *from)
 {
@@ -207,6 +208,11 @@ void admin_waiting(struct session *s, const struct dlp_list *m)
 
 void admin_status(struct session *s, const struct dlp_head *m)
 {
+	static const uint32_t kept[] = {
+		[STORE_NONE] = DLP_KEPT_NOTHING,
+		[STORE_KEPT] = DLP_KEPT_ALL,
+		[STORE_LOST] = DLP_KEPT_LOST,
+	};
 	struct daemon *d = s->daemon;
 	struct dlp_status_reply reply = {
 		.pid = getpid(),
@@ -216,6 +222,7 @@ void admin_status(struct session *s, const struct dlp_head *m)
 		.margin_ns = d->config.margin_ns,
 		.fence_ns = d->config.fence_ns,
 		.pools = d->pools_count,
+		.kept = kept[store_state(d->store)],
 	};
 	struct core_counts counts;
 	struct utsname name;

@@ -86,6 +86,7 @@ const char *dlp_happening_text(uint32_t kind);
 const char *dlp_fence_step_text(uint32_t step);
 const char *dlp_outcome_text(uint32_t outcome);
 const char *dlp_guard_state_text(uint32_t state);
+const char *dlp_kept_text(uint32_t kept);
 /* One word each, for labels of statistics: no spaces. */
 const char *dlp_reason_word(uint32_t reason);
 const char *dlp_cause_word(uint32_t cause);

@@ -277,6 +277,13 @@ struct dlp_list_reply {
 	char path[DLP_MAX_PATH]; /* as it is now; " (deleted)" at the end when unlinked */
 };
 
+/* What a crash of the daemon would lose (C24). */
+enum dlp_kept {
+	DLP_KEPT_NOTHING = 1, /* nobody keeps its descriptors: all leases */
+	DLP_KEPT_ALL,
+	DLP_KEPT_LOST, /* who kept them has died: all leases */
+};
+
 struct dlp_status_reply {
 	struct dlp_head head;
 	int32_t pid;
@@ -292,7 +299,7 @@ struct dlp_status_reply {
 	uint64_t margin_ns;
 	uint64_t fence_ns;
 	uint32_t pools;
-	uint32_t pad;
+	uint32_t kept; /* enum dlp_kept; 0: a daemon that does not say */
 	char version[DLP_NAME_SIZE];
 	char kernel[DLP_NAME_SIZE];
 };

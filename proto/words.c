@@ -122,6 +122,12 @@ static const char *const guard_states[] = {
 	[DLP_GUARD_PAUSED] = "paused",
 };
 
+static const char *const kept[] = {
+	[DLP_KEPT_NOTHING] = "loses all leases: nobody keeps its descriptors",
+	[DLP_KEPT_ALL] = "loses nothing",
+	[DLP_KEPT_LOST] = "loses all leases: the keeper has died",
+};
+
 static const char *const reason_words[DLP_REASON_COUNT] = {
 	[DLP_REASON_NONE] = "none",
 	[DLP_REASON_NOT_IN_POOL] = "not-in-pool",
@@ -224,6 +230,11 @@ const char *dlp_outcome_text(uint32_t outcome)
 const char *dlp_guard_state_text(uint32_t state)
 {
 	return word(guard_states, COUNT(guard_states), state);
+}
+
+const char *dlp_kept_text(uint32_t what)
+{
+	return word(kept, COUNT(kept), what);
 }
 
 const char *dlp_reason_word(uint32_t reason)
