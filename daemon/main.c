@@ -142,6 +142,8 @@ static void stop(evutil_socket_t signal, short what, void *arg)
 
 	(void)signal;
 	(void)what;
+	if (d->restart)
+		return;
 	if (d->draining) {
 		log_warning("ending at once: what is still leased is no longer protected");
 		event_base_loopbreak(d->base);
@@ -160,6 +162,11 @@ static void hang_up(evutil_socket_t signal, short what, void *arg)
 
 	(void)signal;
 	(void)what;
+	/* Nobody would start a successor: who keeps everything lets go of it with the end that was asked for. */
+	if (d->draining) {
+		log_notice("SIGHUP: nothing done, since the end is near");
+		return;
+	}
 	if (store_state(d->store) != STORE_KEPT) {
 		log_notice("SIGHUP: nothing done, since %s: a restart would lose all leases", store_reason(d->store));
 		return;
@@ -319,13 +326,29 @@ static void shut_down(struct daemon *d)
 		event_base_free(d->base);
 }
 
+static const struct {
+	int number;
+	event_callback_fn handler;
+} handled[] = {{SIGTERM, stop}, {SIGINT, stop}, {SIGHUP, hang_up}};
+enum { HANDLED = sizeof(handled) / sizeof(handled[0]) };
+
+/* A signal that comes while we start must not kill us: leases that were handed back would not be broken first. */
+static volatile sig_atomic_t early_signal;
+
+static void remember(int number)
+{
+	if (early_signal == 0 || number != SIGHUP)
+		early_signal = number;
+}
+
+static void handle_early(void)
+{
+	for (size_t i = 0; i < HANDLED; i++)
+		signal(handled[i].number, remember);
+}
+
 static int run(struct daemon *d, const struct options *o)
 {
-	static const struct {
-		int number;
-		event_callback_fn handler;
-	} handled[] = {{SIGTERM, stop}, {SIGINT, stop}, {SIGHUP, hang_up}};
-	enum { HANDLED = sizeof(handled) / sizeof(handled[0]) };
 	struct event *signals[HANDLED] = {NULL};
 	int rc = start(d, o);
 
@@ -334,6 +357,8 @@ static int run(struct daemon *d, const struct options *o)
 		if (!signals[i] || event_add(signals[i], NULL) < 0)
 			rc = -ENOMEM;
 	}
+	if (rc == 0 && early_signal)
+		raise(early_signal);
 	if (rc < 0) {
 		log_error("cannot start: %s", strerror(-rc));
 	} else {
@@ -390,12 +415,13 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	if (config_load(o.config, &d.config, stderr) < 0)
-		return 1;
+		return o.check || store_succeeds() ? 1 : STORE_EXIT_CONFIG;
 	if (o.check) {
 		printf("%s: no mistake found, %zu pools\n", o.config, d.config.pool_count);
 		config_free(&d.config);
 		return fflush(stdout) == 0 ? 0 : 1;
 	}
+	handle_early();
 	umask(0077);
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();

@@ -32,6 +32,12 @@
  */
 #define STORE_EXIT_RESTART 75
 
+/*
+ * Exit status of a daemon whose configuration is wrong and that succeeds nobody: to start it again does not help, and
+ * nobody waits. EX_CONFIG of sysexits.h. In the unit: RestartPreventExitStatus=78.
+ */
+#define STORE_EXIT_CONFIG 78
+
 /* Each with what is checked of it, by put and at the return. */
 enum store_kind {
 	STORE_LISTEN, /* Unix SEQPACKET socket that listens. A unit daxleased.socket hands it over by the same name,
@@ -56,6 +62,9 @@ enum store_state {
 	STORE_KEPT,
 	STORE_LOST, /* the keeper died; the same from then on */
 };
+
+/* Whether a predecessor's journal was handed to this process, as far as names tell. Before store_open(). */
+bool store_succeeds(void);
 
 struct store;
 

@@ -11,6 +11,22 @@
 #include "daemon/log.h"
 #include "daemon/store_inside.h"
 
+bool store_succeeds(void)
+{
+	const char *at = getenv("LISTEN_FDNAMES");
+	char journal[STORE_NAME_SIZE];
+
+	store_name(STORE_JOURNAL, 0, journal);
+	while (at) {
+		size_t length = strcspn(at, ":");
+
+		if (length == strlen(journal) && strncmp(at, journal, length) == 0)
+			return true;
+		at = at[length] ? at + length + 1 : NULL;
+	}
+	return false;
+}
+
 static void take_back(struct store *store, int fd, const char *name)
 {
 	enum store_kind kind;
