@@ -26,7 +26,8 @@ says() { grep -qE -- "$2" "$1"; }
 answered() { timeout 60 daxleasectl status >/dev/null; }
 main_pid() { systemctl show -p MainPID --value daxleased; }
 is_active() { [ "$(systemctl show -p ActiveState --value daxleased)" = active ]; }
-restart() { systemctl reset-failed daxleased; systemctl restart daxleased; }
+# With nothing of the one before, which `systemctl restart` would keep.
+restart() { systemctl stop daxleased; systemctl start daxleased; }
 # Lines for the service's unit from the next restart on; none: as it is installed.
 drop_in() { # [LINE...]
 	mkdir -p /run/systemd/system/daxleased.service.d
