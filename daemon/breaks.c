@@ -262,7 +262,7 @@ static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
 	rc = session_event(s, &event.head, sizeof(event));
 	/* Its own operation ends this part; with no MR on it there is nothing to wait for, and the thread that would
 	 * answer may be the one that waits. */
-	if (opcode == DLP_EV_DROP && !mr_any(s) && !session_has_unread(s)) {
+	if (opcode == DLP_EV_DROP && !mr_any(s) && !s->mrs_unknown && !session_has_unread(s)) {
 		core_answered(d->core, now, s->id, e->dev, e->ino, e->start, e->end, e->epoch);
 		return;
 	}

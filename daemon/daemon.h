@@ -106,7 +106,9 @@ struct daemon {
 	struct core *core;
 	struct store *store;
 	struct saved *saved;
+	bool handed;	   /* a predecessor has left a journal or a group: they stay in the store if we fail */
 	bool returned;	   /* a predecessor's state was taken over */
+	bool guard_lost;   /* but its group was not there */
 	uint32_t restarts; /* how often, since the first one */
 	struct event *store_event;
 	struct guard *guard; /* NULL: this kernel has none that enforces */
@@ -210,6 +212,7 @@ struct file {
 	} key;
 	int opath_fd; /* -1: it could not be opened again after a restart */
 	uint32_t saved; /* its record */
+	bool inherited; /* armed by a predecessor, and not opened again: a grant arms it anew, by its own descriptor */
 	struct user *user; /* whose account opath_fd is on: the first holder's */
 	struct pool *pool; /* NULL until a grant of a directory pool's file is settled */
 	bool armed;
@@ -263,6 +266,8 @@ struct session {
 	int events_fd; /* -1 before HELLO and when hung up */
 	int pidfd;
 	int memory_fd; /* /proc/PID/mem since its first grant: stands for its memory; -1 */
+	uint32_t memory_slot; /* of that one in the store; STORE_NO_SLOT */
+	bool memory_lost; /* there was one before a restart: that its memory has no user cannot be proven */
 	struct event *calls_event, *events_event, *pid_event;
 	struct event *retry_timer; /* another try to destroy MRs of a dead one */
 	struct grant *grant;	   /* in progress: no further call is read meanwhile */
@@ -327,6 +332,8 @@ void session_drain_reports(struct session *s);
 /* --- returned.c --------------------------------------------------------------------------------------- */
 
 void session_save(struct session *s);
+/* When the process was started, in ticks: with its number it names it. 0, -ESRCH, or another -errno: it cannot be told. */
+int session_start_of(int32_t pid, uint64_t *start);
 int sessions_restore(struct daemon *d); /* those of the daemon before; 0 or -errno */
 /* They are looked after: what they said meanwhile is heard, and who died or hung up meanwhile is found. */
 void sessions_resume(struct daemon *d);
@@ -376,7 +383,8 @@ void mr_forget_all(struct session *s);
 
 /* --- grants.c ----------------------------------------------------------------------------------------- */
 
-void grant_request(struct session *s, const struct dlp_grant *m, int fd); /* takes over fd */
+/* Sets *fd to -1 if it is taken over. */
+void grant_request(struct session *s, const struct dlp_grant *m, int *fd);
 void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket); /* CORE_CANCELLED */
 void grant_abandon(struct session *s);					   /* the session is going */
 /* The file's last lease has ended: no second look any more, which keeps the program's descriptor (and with it its

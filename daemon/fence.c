@@ -557,6 +557,10 @@ void holder_fence(struct session *s)
 
 	if (s->state == SESSION_DEAD || s->state == SESSION_FENCING)
 		return;
+	if (s->pidfd < 0) { /* it was gone when we took over */
+		holder_died(s);
+		return;
+	}
 	s->state = SESSION_FENCING;
 	holder_fence_step(s, DLP_FENCE_BEGUN, now_ns());
 	if (s->retry_timer)

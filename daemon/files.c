@@ -29,7 +29,7 @@ static void save(struct daemon *d, const struct file *file)
 		.dev = file->key.dev,
 		.ino = file->key.ino,
 		.uid = file->user->uid,
-		.armed = file->armed,
+		.armed = file->armed || file->inherited,
 	};
 	struct {
 		struct file_handle handle;
@@ -78,11 +78,15 @@ struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev,
 	char link[32];
 	int opath_fd;
 
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (file && file->opath_fd < 0) { /* after a restart */
+		file->opath_fd = open(link, O_PATH | O_CLOEXEC);
+		save(d, file);
+	}
 	if (file)
 		return file;
 	if (!user_take(d, user, USER_DESCRIPTORS, 1))
 		return NULL;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	opath_fd = open(link, O_PATH | O_CLOEXEC);
 	saved = opath_fd < 0 ? 0 : saved_take(d, SAVED_FILE);
 	file = make(d, user, dev, ino, saved);
@@ -106,6 +110,7 @@ int file_arm(struct daemon *d, struct file *file, int fd)
 	rc = d->guard->ops->arm(d->guard, fd, file->key.dev, file->key.ino);
 	if (rc == 0) {
 		file->armed = true;
+		file->inherited = false;
 		save(d, file);
 		modified_watch(d, file);
 	}
@@ -123,7 +128,7 @@ void file_drop(struct daemon *d, uint64_t dev, uint64_t ino)
 	grants_forget(d, dev, ino);
 	modified_forget(d, file);
 	/* One that could not be opened again is armed without our knowing: see arm_again(). */
-	if (file->armed || (d->guard && file->opath_fd < 0)) {
+	if (file->armed || file->inherited) {
 		rc = d->guard->ops->disarm(d->guard, file->opath_fd, dev, ino);
 		/* A mark that stays costs time on that file and protects nothing more. */
 		if (rc < 0)
@@ -180,8 +185,12 @@ static int arm_again(struct daemon *d, struct file *file)
 
 	if (!d->guard)
 		return -ENODEV;
-	if (file->opath_fd < 0)
+	if (file->opath_fd < 0 && d->guard_lost)
+		return -ESTALE; /* a new group has no mark for it */
+	if (file->opath_fd < 0) {
+		file->inherited = true;
 		return d->guard->ops->rearm(d->guard, file->key.dev, file->key.ino);
+	}
 	rc = d->guard->ops->arm(d->guard, file->opath_fd, file->key.dev, file->key.ino);
 	file->armed = rc == 0;
 	return rc;
@@ -209,7 +218,7 @@ int files_restore(struct daemon *d)
 		if (!record->armed)
 			continue;
 		rc = arm_again(d, file);
-		if (rc < 0)
+		if (rc < 0 && !d->guard_lost)
 			return rc;
 		modified_watch(d, file);
 	}

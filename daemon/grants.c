@@ -21,6 +21,7 @@
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/store.h"
 
 #define LOOK_LIMIT_NS (1 * NS_PER_S)
 #define SECOND_LOOK_NS (100 * NS_PER_MS)
@@ -361,6 +362,17 @@ static void detach_session(struct grant *g)
 	g->session = NULL;
 }
 
+static void store_memory(struct session *s, int fd)
+{
+	int rc = store_put(s->daemon->store, STORE_MEMORY, fd, &s->memory_slot);
+
+	s->memory_fd = fd;
+	if (rc < 0)
+		log_warning("pid %d (%s): its memory is not watched any more after a restart: %s", s->pid, s->comm,
+			    strerror(-rc));
+	session_save(s);
+}
+
 /* The pidfd is older than the look, and the process lives after it: so what was opened is its own. */
 static void keep_memory(struct session *s, const struct worker_result *result)
 {
@@ -368,7 +380,7 @@ static void keep_memory(struct session *s, const struct worker_result *result)
 
 	if (result->memory_fd >= 0) {
 		if (s->memory_fd < 0 && poll(&alive, 1, 0) == 0)
-			s->memory_fd = result->memory_fd;
+			store_memory(s, result->memory_fd);
 		else
 			close(result->memory_fd);
 		return;
@@ -588,7 +600,7 @@ static uint32_t admit(struct session *s, const struct dlp_grant *m, int fd, stru
 	return 0;
 }
 
-void grant_request(struct session *s, const struct dlp_grant *m, int fd)
+void grant_request(struct session *s, const struct dlp_grant *m, int *fd)
 {
 	struct daemon *d = s->daemon;
 	struct file *file = NULL;
@@ -598,9 +610,9 @@ void grant_request(struct session *s, const struct dlp_grant *m, int fd)
 
 	/* First of all: it can end leases, and with its last lease a file's record goes. */
 	guard_drain(d);
-	reason = admit(s, m, fd, &st, &file);
+	reason = admit(s, m, *fd, &st, &file);
 	if (!reason) {
-		g = grant_new(s, m, fd, &st);
+		g = grant_new(s, m, *fd, &st);
 		reason = g ? 0 : DLP_REASON_LIMIT;
 	}
 	if (!reason) {
@@ -610,14 +622,15 @@ void grant_request(struct session *s, const struct dlp_grant *m, int fd)
 	}
 	if (!reason) {
 		s->grant = g;
+		*fd = -1;
 		session_pause(s);
 	} else {
-		report_unbegun(s, m, fd, reason);
+		report_unbegun(s, m, *fd, reason);
 		refuse(s, &m->head, reason, 0);
-		if (g)
+		if (g) {
+			g->fd = -1; /* it is closed when the message has been consumed */
 			grant_free(g);
-		else
-			closer_close(fd, s->uid);
+		}
 		if (file && !core_file_busy(d->core, file->key.dev, file->key.ino))
 			file_drop(d, file->key.dev, file->key.ino);
 	}

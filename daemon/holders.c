@@ -106,7 +106,9 @@ static void look_at_memory(struct session *s)
 	if (s->maps_job) /* from before its death */
 		workers_cancel(s->daemon->workers, s->maps_job);
 	s->maps_job = 0;
-	if (s->memory_fd < 0)
+	if (s->memory_lost)
+		memory_is_used(s, "whether another process shares its memory cannot be told since a restart");
+	else if (s->memory_fd < 0)
 		end(s);
 	else if (workers_submit(s->daemon->workers, &job, s->memory_fd, (uint64_t)s->pid << 32, MAPS_LIMIT_NS,
 				memory_known, s, &s->maps_job) < 0)

@@ -202,6 +202,8 @@ static int take_guard(struct daemon *d, const struct options *o, int *why)
 		return rc;
 	params.region = saved_guard_region(d);
 	params.group = store_take(d->store, STORE_GUARD, NULL);
+	d->handed |= params.group >= 0;
+	d->guard_lost = d->returned && params.group < 0;
 	if (params.group < 0 && d->returned)
 		log_error("the journal is here, but not the guard's group: who waited was let go on");
 	saved_free_numbers(d);
@@ -245,6 +247,18 @@ static int take_over(struct daemon *d)
 			file_drop(d, file->key.dev, file->key.ino);
 	}
 	return 0;
+}
+
+/* The group was not handed back with the journal: whoever waited went on, and nothing was guarded since. */
+static void revoke_all(struct daemon *d)
+{
+	struct core_lease_view lease;
+	uint64_t id, leases;
+	uint32_t cursor = 0;
+
+	while (core_list(d->core, &cursor, &lease))
+		break_range(d, lease.dev, lease.ino, lease.start, lease.end, lease.number, DLP_CAUSE_RECHECK, 0, NULL,
+			    &id, &leases);
 }
 
 /* 0 or -errno; what went wrong is logged. */
@@ -294,6 +308,8 @@ static int start(struct daemon *d, const struct options *o)
 		return rc;
 	sessions_resume(d);
 	run_effects(d);
+	if (d->guard_lost)
+		revoke_all(d);
 	return 0;
 }
 
@@ -367,11 +383,19 @@ static int run(struct daemon *d, const struct options *o)
 		store_notify(d->store, "READY=1\nSTATUS=%u pools, listening on %s", d->pools_count, d->config.socket);
 		event_base_dispatch(d->base);
 		log_notice("ended");
+		/* Nobody asked for it: the loop cannot go on. */
+		if (!d->draining && !d->restart)
+			rc = -EIO;
 		if (d->restart) {
 			saved_commit(d);
 			log_close();
 			_exit(STORE_EXIT_RESTART);
 		}
+	}
+	/* What was handed over to us, or is stored, is for a successor: breakers wait, and are not let go on. */
+	if (rc < 0 && (d->handed || (d->store && store_state(d->store) == STORE_KEPT && d->core))) {
+		log_close();
+		_exit(1);
 	}
 	for (size_t i = 0; i < HANDLED; i++) {
 		if (signals[i])

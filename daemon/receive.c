@@ -76,6 +76,8 @@ static int make_events(struct session *s)
 	s->events_fd = pair[0];
 	s->hello_fd = pair[1];
 	rc = session_listen(s);
+	if (rc == 0 && !s->start_ticks)
+		rc = session_start_of(s->pid, &s->start_ticks);
 	if (rc == 0 && !s->saved)
 		s->saved = saved_take(s->daemon, SAVED_SESSION);
 	if (rc == 0 && !s->saved)
@@ -179,8 +181,7 @@ static void dispatch_call(struct session *s, const union dlp_buffer *m, int *fd)
 		admin_pool(s, (const struct dlp_pool *)m);
 		break;
 	case DLP_GRANT:
-		grant_request(s, (const struct dlp_grant *)m, *fd);
-		*fd = -1;
+		grant_request(s, (const struct dlp_grant *)m, fd);
 		break;
 	case DLP_RELEASE:
 		release(s, (const struct dlp_range *)m);

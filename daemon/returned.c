@@ -14,8 +14,7 @@
 #include "daemon/saved.h"
 #include "daemon/store.h"
 
-/* When the process was started, in ticks: with its number it names it. 0: it is gone. */
-static uint64_t start_of(int32_t pid)
+int session_start_of(int32_t pid, uint64_t *start)
 {
 	unsigned long long ticks = 0;
 	char path[32], text[1024], *at;
@@ -24,7 +23,7 @@ static uint64_t start_of(int32_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	stat = fopen(path, "re");
 	if (!stat)
-		return 0;
+		return errno == ENOENT ? -ESRCH : -errno;
 	/* The name, in parentheses, may contain anything: what follows its last one counts. */
 	text[fread(text, 1, sizeof(text) - 1, stat)] = 0;
 	fclose(stat);
@@ -32,8 +31,9 @@ static uint64_t start_of(int32_t pid)
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
 	if (!at || sscanf(at, "%llu", &ticks) != 1)
-		return 0;
-	return ticks;
+		return -ESRCH; /* it went while it was read */
+	*start = ticks;
+	return 0;
 }
 
 void session_save(struct session *s)
@@ -46,37 +46,42 @@ void session_save(struct session *s)
 		.uid = s->uid,
 		.mrs_unknown = s->mrs_unknown,
 		.slot = s->slot,
+		.memory = s->memory_slot == STORE_NO_SLOT ? 0 : s->memory_slot + 1,
 	};
 
 	if (!s->saved)
 		return;
-	if (!s->start_ticks)
-		record.start_ticks = s->start_ticks = start_of(s->pid);
 	memcpy(record.comm, s->comm, sizeof(record.comm));
 	saved_put(s->daemon, SAVED_SESSION, s->saved, &record);
 }
 
-/* Its pidfd, if that process still lives; -1: it is gone. */
-static int pidfd_of(const struct saved_session *record)
+/* Its pidfd if that process still lives, -1 if it is gone. 0, or -errno: it cannot be told. */
+static int find_process(const struct saved_session *record, int *pidfd)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, record->pid, 0);
+	uint64_t start = 0;
+	int rc;
 
+	*pidfd = (int)syscall(SYS_pidfd_open, record->pid, 0);
+	if (*pidfd < 0)
+		return errno == ESRCH ? 0 : -errno;
 	/* Looked at behind the opening: so the pidfd is of the process whose start that was. */
-	if (pidfd >= 0 && start_of(record->pid) != record->start_ticks) {
-		close(pidfd);
-		pidfd = -1;
-	}
-	return pidfd;
+	rc = session_start_of(record->pid, &start);
+	if (rc == 0 && start == record->start_ticks)
+		return 0;
+	close(*pidfd);
+	*pidfd = -1;
+	return rc == -ESRCH ? 0 : rc;
 }
 
 struct channels {
 	int calls, events; /* -1 */
+	int memory;	   /* by its own slot */
 };
 
 /* The channels in the session's place. Another client's may be there: who hung up before the last commit had left it. */
 static struct channels channels_of(const struct saved_session *record, struct channels *channels)
 {
-	struct channels none = {-1, -1}, found;
+	struct channels none = {-1, -1, -1}, found;
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
@@ -85,7 +90,7 @@ static struct channels channels_of(const struct saved_session *record, struct ch
 	    peer.pid != record->pid)
 		return none;
 	found = channels[record->slot];
-	channels[record->slot] = none;
+	channels[record->slot].calls = channels[record->slot].events = -1;
 	return found;
 }
 
@@ -95,11 +100,18 @@ static int take_back(struct daemon *d, const struct saved_session *record, uint3
 	const struct channels channels = channels_of(record, all);
 	struct session *s = session_make(d, record->id, channels.calls,
 					 channels.calls < 0 ? STORE_NO_SLOT : record->slot);
+	int rc;
 
 	if (!s)
 		return -ENOMEM;
 	s->saved = index;
 	s->events_fd = channels.events;
+	if (record->memory && record->memory <= STORE_SLOTS) {
+		s->memory_slot = record->memory - 1;
+		s->memory_fd = all[s->memory_slot].memory;
+		all[s->memory_slot].memory = -1;
+		s->memory_lost = s->memory_fd < 0;
+	}
 	s->role = record->role;
 	s->pid = record->pid;
 	s->uid = record->uid;
@@ -113,8 +125,8 @@ static int take_back(struct daemon *d, const struct saved_session *record, uint3
 		return -ENOMEM;
 	user_take_back(d, s->user, USER_SESSIONS, 1);
 	user_take_back(d, s->user, USER_DESCRIPTORS, SESSION_DESCRIPTORS);
-	s->pidfd = pidfd_of(record);
-	return session_listen(s);
+	rc = find_process(record, &s->pidfd);
+	return rc < 0 ? rc : session_listen(s);
 }
 
 /* All of a kind that were handed back, by slot. */
@@ -124,11 +136,13 @@ static void collect(struct daemon *d, struct channels *channels)
 	int fd;
 
 	for (slot = 0; slot < STORE_SLOTS; slot++)
-		channels[slot] = (struct channels){-1, -1};
+		channels[slot] = (struct channels){-1, -1, -1};
 	while ((fd = store_take(d->store, STORE_CALLS, &slot)) >= 0)
 		channels[slot].calls = fd;
 	while ((fd = store_take(d->store, STORE_EVENTS, &slot)) >= 0)
 		channels[slot].events = fd;
+	while ((fd = store_take(d->store, STORE_MEMORY, &slot)) >= 0)
+		channels[slot].memory = fd;
 }
 
 /* Connections without a record: accepted, and nothing promised to them yet. */
@@ -139,6 +153,8 @@ static void greet_others(struct daemon *d, struct channels *channels)
 
 		if (c->events >= 0)
 			store_drop(d->store, STORE_EVENTS, slot, c->events, 0);
+		if (c->memory >= 0)
+			store_drop(d->store, STORE_MEMORY, slot, c->memory, 0);
 		if (c->calls >= 0 && session_new(d, c->calls, slot) < 0)
 			store_remove(d->store, STORE_CALLS, slot);
 	}
@@ -164,23 +180,26 @@ int sessions_restore(struct daemon *d)
 	return rc;
 }
 
-/* What it said while nobody listened comes first: it may have let go, or reported an MR. */
+/* What is decided meanwhile is carried out behind it: one that is dead is not fenced, and what was said while nobody listened comes
+ * before anybody is asked again. */
 void sessions_resume(struct daemon *d)
 {
 	struct session *s, *next;
 
+	d->running_effects = true;
 	HASH_ITER(hh, d->sessions, s, next)
 	{
-		if (s->events_fd >= 0)
+		if (s->pidfd < 0)
+			holder_died(s);
+	}
+	HASH_ITER(hh, d->sessions, s, next)
+	{
+		if (s->state == SESSION_LIVE && s->events_fd >= 0)
 			events_ready(s->events_fd, 0, s);
 	}
 	HASH_ITER(hh, d->sessions, s, next)
 	{
-		if (s->state != SESSION_LIVE || !s->role)
-			continue;
-		if (s->pidfd < 0)
-			holder_died(s);
-		else if (s->calls_fd < 0 || s->events_fd < 0)
+		if (s->state == SESSION_LIVE && s->role && (s->calls_fd < 0 || s->events_fd < 0))
 			holder_hung_up(s);
 	}
 	HASH_ITER(hh, d->sessions, s, next)
@@ -188,4 +207,5 @@ void sessions_resume(struct daemon *d)
 		if (s->state != SESSION_DEAD && core_session_fenced(d->core, s->id))
 			holder_fence(s);
 	}
+	d->running_effects = false;
 }

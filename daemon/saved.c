@@ -207,6 +207,7 @@ int saved_open(struct daemon *d)
 		return rc;
 	}
 	fd = store_take(d->store, STORE_JOURNAL, NULL);
+	d->handed = fd >= 0;
 	return fd >= 0 ? take_over(d, fd) : make_new(d);
 }
 

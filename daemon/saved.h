@@ -46,6 +46,8 @@ struct saved_session {
 	uint32_t mrs_unknown;
 	uint32_t slot; /* of its channels in the store */
 	char comm[16];
+	uint32_t memory; /* 1 + the slot of its memory's descriptor in the store; 0: none */
+	uint32_t reserved;
 };
 
 #define SAVED_HANDLE_BYTES 128 /* MAX_HANDLE_SZ */
@@ -79,7 +81,7 @@ struct saved_mr {
 };
 
 _Static_assert(sizeof(struct saved_meta) == 16, "no padding");
-_Static_assert(sizeof(struct saved_session) == 48, "no padding");
+_Static_assert(sizeof(struct saved_session) == 56, "no padding");
 _Static_assert(sizeof(struct saved_file) == 32 + SAVED_HANDLE_BYTES + DLP_NAME_SIZE, "no padding");
 _Static_assert(sizeof(struct saved_note) == 72, "no padding");
 _Static_assert(sizeof(struct saved_context) == 8, "no padding");

@@ -143,7 +143,7 @@ void session_free(struct session *s)
 	if (s->pidfd >= 0)
 		close(s->pidfd);
 	if (s->memory_fd >= 0)
-		close(s->memory_fd);
+		store_drop(d->store, STORE_MEMORY, s->memory_slot, s->memory_fd, s->uid);
 	end_event(&s->retry_timer);
 	if (s->maps_job)
 		workers_cancel(d->workers, s->maps_job);
@@ -249,6 +249,7 @@ struct session *session_make(struct daemon *d, uint32_t id, int fd, uint32_t slo
 	s->slot = slot;
 	s->calls_fd = fd;
 	s->events_fd = s->hello_fd = s->pidfd = s->memory_fd = -1;
+	s->memory_slot = STORE_NO_SLOT;
 	HASH_ADD(hh, d->sessions, id, sizeof(s->id), s);
 	return s;
 }

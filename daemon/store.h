@@ -47,6 +47,7 @@ enum store_kind {
 	STORE_CALLS,  /* Unix SEQPACKET socket: a client's first channel */
 	STORE_EVENTS, /* the same: its second channel */
 	STORE_UVERBS, /* open RDMA device */
+	STORE_MEMORY, /* /proc/PID/mem of a holder, which tells whether its memory has a user */
 	STORE_KINDS
 };
 

@@ -90,6 +90,20 @@ static bool is_uverbs(int fd)
 	       S_ISCHR(stx.stx_mode) && uverbs_check_major(stx.stx_rdev_major) == 0;
 }
 
+static bool is_memory(int fd)
+{
+	char path[32], link[32];
+	int end = 0;
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, link, sizeof(link) - 1);
+	if (length < 0)
+		return false;
+	link[length] = 0;
+	return sscanf(link, "/proc/%*d/mem%n", &end) == 0 && end == length;
+}
+
 static const struct {
 	const char *name; /* of a single one */
 	char letter;	  /* of the others */
@@ -101,6 +115,7 @@ static const struct {
 	[STORE_CALLS] = {.letter = 'c', .check = is_connection},
 	[STORE_EVENTS] = {.letter = 'e', .check = is_connection},
 	[STORE_UVERBS] = {.letter = 'u', .check = is_uverbs},
+	[STORE_MEMORY] = {.letter = 'm', .check = is_memory},
 };
 
 bool store_kind_single(enum store_kind kind)

@@ -32,9 +32,13 @@ static void take_back(struct store *store, int fd, const char *name)
 	enum store_kind kind;
 	uint32_t slot;
 
+	if (strcmp(name, STORE_PROBE) == 0) {
+		store_send_remove(store, name);
+		close(fd); /* a pipe; at once, since its number may be one that the guard needs */
+		return;
+	}
 	if (!store_name_parse(name, &kind, &slot)) {
-		if (strcmp(name, STORE_PROBE) != 0)
-			log_warning("handed back: \"%s\", which is unknown; it is closed", name);
+		log_warning("handed back: \"%s\", which is unknown; it is closed", name);
 		store_send_remove(store, name);
 	} else if (!store_kind_check(kind, fd)) {
 		log_error("handed back: \"%s\", which is something else; it is closed", name);

@@ -381,15 +381,33 @@ static int start_threads(struct fanotify_guard *guard)
 	return ret;
 }
 
-/* What a predecessor had read goes on from where it was: what it was still looking at is looked at
- * again, what it had queued or given out is queued. */
-static void resume(struct fanotify_guard *guard,
-		   bool (*owed)(void *arg, uint32_t slot, uint64_t serial), void *arg)
+static int by_serial(const void *a, const void *b)
 {
-	for (uint32_t i = 0; i < guard->slots.head->fresh; i++) {
-		struct slot *slot = &guard->slots.slot[i];
+	const struct slot *const *left = a, *const *right = b;
 
-		guard->held += slot->state != SLOT_FREE && slot->event.head.fd >= 0;
+	return ((*left)->serial > (*right)->serial) - ((*left)->serial < (*right)->serial);
+}
+
+/* What a predecessor had read goes on from where it was, in the order in which it was read: what it was still looking at
+ * is looked at again, what it had queued or given out is queued. */
+static int resume(struct fanotify_guard *guard,
+		  bool (*owed)(void *arg, uint32_t slot, uint64_t serial), void *arg)
+{
+	struct slot **used = calloc(guard->slots.used + 1, sizeof(struct slot *));
+	uint32_t count = 0;
+
+	if (!used)
+		return ENOMEM;
+	for (uint32_t i = 0; i < guard->slots.head->fresh; i++) {
+		if (guard->slots.slot[i].state != SLOT_FREE)
+			used[count++] = &guard->slots.slot[i];
+	}
+	qsort(used, count, sizeof(struct slot *), by_serial);
+	for (uint32_t n = 0; n < count; n++) {
+		struct slot *slot = used[n];
+		uint32_t i = (uint32_t)(slot - guard->slots.slot);
+
+		guard->held += slot->event.head.fd >= 0;
 		if (slot->state == SLOT_TAKEN) {
 			slot->read_ns = fanotify_now_ns();
 			slot_list_push(&guard->slots, &guard->put_off, i);
@@ -399,6 +417,8 @@ static void resume(struct fanotify_guard *guard,
 			fanotify_queue(guard, i);
 		}
 	}
+	free(used);
+	return 0;
 }
 
 static int fanotify_start(struct guard *base,
@@ -408,9 +428,10 @@ static int fanotify_start(struct guard *base,
 	int ret;
 
 	pthread_mutex_lock(&guard->lock);
-	resume(guard, owed, arg);
+	ret = resume(guard, owed, arg);
 	pthread_mutex_unlock(&guard->lock);
-	ret = start_threads(guard);
+	if (ret == 0)
+		ret = start_threads(guard);
 	guard->started = ret == 0;
 	return -ret;
 }
