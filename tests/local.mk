@@ -50,6 +50,7 @@ EXTRA_DIST += \
 	tests/host/run \
 	tests/host/shim_threads \
 	tests/host/storm \
+	tests/host/takeover \
 	tests/host/xfs_exchange_feature \
 	tests/install-tree \
 	tests/model/README.md \
