@@ -2,10 +2,12 @@
 #include "daemon/store_kinds.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "daemon/uverbs.h"
@@ -90,18 +92,19 @@ static bool is_uverbs(int fd)
 	       S_ISCHR(stx.stx_mode) && uverbs_check_major(stx.stx_rdev_major) == 0;
 }
 
+/* By its end only: opened in the mount namespace of a daemon before, its path begins nowhere. */
 static bool is_memory(int fd)
 {
-	char path[32], link[32];
-	int end = 0;
+	static const char end[] = "/mem";
+	char path[32], link[64];
+	struct statfs fs;
 	ssize_t length;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	length = readlink(path, link, sizeof(link) - 1);
-	if (length < 0)
-		return false;
-	link[length] = 0;
-	return sscanf(link, "/proc/%*d/mem%n", &end) == 0 && end == length;
+	length = readlink(path, link, sizeof(link));
+	return length > (ssize_t)strlen(end) && length < (ssize_t)sizeof(link) &&
+	       memcmp(link + length - strlen(end), end, strlen(end)) == 0 && fstatfs(fd, &fs) == 0 &&
+	       fs.f_type == PROC_SUPER_MAGIC;
 }
 
 static const struct {
