@@ -142,12 +142,15 @@ void session_free(struct session *s)
 	end_event(&s->pid_event);
 	if (s->pidfd >= 0)
 		close(s->pidfd);
+	/* Known to be over before its memory's descriptor goes: a session that lacks it has no proof of its end. */
+	saved_give(d, SAVED_SESSION, s->saved);
+	s->saved = 0;
+	saved_commit(d);
 	if (s->memory_fd >= 0)
 		store_drop(d->store, STORE_MEMORY, s->memory_slot, s->memory_fd, s->uid);
 	end_event(&s->retry_timer);
 	if (s->maps_job)
 		workers_cancel(d->workers, s->maps_job);
-	saved_give(d, SAVED_SESSION, s->saved);
 	HASH_DEL(d->sessions, s);
 	if (s->user) {
 		user_give(d, s->user, USER_SESSIONS, 1);
