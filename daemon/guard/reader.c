@@ -93,6 +93,24 @@ static void find_range(const struct guard_event *event, struct decode_in *in)
 	in->count = in->range_known ? range->count : 0;
 }
 
+/* What the event itself says; what the thread shows (line) is the caller's to add. */
+static struct decode_in decode_begin(const struct fanotify_guard *guard, const struct slot *slot)
+{
+	struct decode_in in = {
+		.event = slot->event.head.mask & FAN_OPEN_PERM ? DECODE_OPEN_PERM
+							       : DECODE_PRE_ACCESS,
+		.context = DECODE_CONTEXT_CALL,
+		.append = DECODE_APPEND_UNKNOWN,
+		.size_known = slot->dev != 0,
+		.size = slot->size,
+		.page = guard->page,
+		.io_uring_shares = guard->io_uring_shares,
+	};
+
+	find_range(&slot->event, &in);
+	return in;
+}
+
 static void fill_attempt(struct guard_attempt *attempt, const struct slot *slot,
 			 const struct syscall_line *line, const struct decode_out *out)
 {
@@ -269,21 +287,11 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 	const int32_t tid = slot->event.head.pid;
 	struct syscall_line line;
 	struct decode_out out;
-	struct decode_in in = {
-		.event = slot->event.head.mask & FAN_OPEN_PERM ? DECODE_OPEN_PERM
-							       : DECODE_PRE_ACCESS,
-		.context = DECODE_CONTEXT_CALL,
-		.line = &line,
-		.append = DECODE_APPEND_UNKNOWN,
-		.size_known = true,
-		.size = slot->size,
-		.page = guard->page,
-		.io_uring_shares = guard->io_uring_shares,
-	};
+	struct decode_in in = decode_begin(guard, slot);
 	struct guard_attempt attempt;
 	int error;
 
-	find_range(&slot->event, &in);
+	in.line = &line;
 	/* failed otherwise: the line is not known, and the operation opaque */
 	error = thread_syscall_soon(tid, &line);
 	if (error < 0 && refuse_dying(guard, index))
@@ -363,18 +371,11 @@ static bool is_harmless(const struct fanotify_guard *guard, const struct slot *s
 	const int32_t tid = slot->event.head.pid;
 	struct syscall_line line;
 	struct decode_out out;
-	struct decode_in in = {
-		.event = slot->event.head.mask & FAN_OPEN_PERM ? DECODE_OPEN_PERM
-							       : DECODE_PRE_ACCESS,
-		.context = thread_context(tid),
-		.line = &line,
-		.append = DECODE_APPEND_UNKNOWN,
-		.page = guard->page,
-		.io_uring_shares = guard->io_uring_shares,
-	};
+	struct decode_in in = decode_begin(guard, slot);
 
+	in.line = &line;
+	in.context = thread_context(tid);
 	thread_syscall_soon(tid, &line);
-	find_range(&slot->event, &in);
 	decode(&in, &out);
 	return out.harmless;
 }
