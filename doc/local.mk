@@ -17,7 +17,8 @@ dist_doc_DATA += \
 	doc/dependencies.md \
 	doc/design.md \
 	doc/facts.md \
-	doc/monitoring.md
+	doc/monitoring.md \
+	doc/performance.md
 
 
 # The sample is a working configuration without pools; an administrator's own is never overwritten or removed.
