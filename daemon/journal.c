@@ -284,6 +284,29 @@ static int take_memory(const struct journal *journal, uint64_t offset, uint64_t 
 	return 0;
 }
 
+int journal_copy(struct journal *to, struct journal *from)
+{
+	for (unsigned kind = 0; kind < to->header->count; kind++) {
+		const void *record;
+		uint32_t index = 0;
+
+		while ((record = journal_next(from, kind, &index))) {
+			int err = journal_reserve(to, kind, index);
+
+			if (err)
+				return err;
+			journal_put(to, kind, index, record);
+		}
+	}
+	journal_commit(to);
+	return 0;
+}
+
+void journal_moved(struct journal *journal, int fd)
+{
+	journal->fd = fd;
+}
+
 /* --- making and opening ----------------------------------------------------------------------- */
 
 static int new_memfd(void)

@@ -67,8 +67,17 @@ int journal_fd(const struct journal *journal); /* stays the journal's */
 void *journal_extra(const struct journal *journal);
 size_t journal_extra_size(const struct journal *journal);
 
-/* Has it exactly the geometry that was asked for? If not, it is only read, and a new one made. */
+/* Has it exactly the geometry that was asked for? If not, it is only read, and a new one made, which takes
+ * what it says by journal_copy(). */
 bool journal_writable(const struct journal *journal);
+
+/* All committed records of `from`, an older geometry of the same tables or the same one, become those of `to`, which is
+ * new and has none; committed at once. `from` stays as it is. The plain area is the caller's. 0, or nothing is
+ * committed: -ENOLCK (an index that `to` has no room for), -ENOMEM, -ENOSPC. */
+int journal_copy(struct journal *to, struct journal *from);
+
+/* Its descriptor is this one now: the same file, by another number. */
+void journal_moved(struct journal *journal, int fd);
 
 /* From now on journal_put() finds memory for the indices 1 .. index. Cheap if it is there already. 0,
  * -ENOLCK (index is above the table's max), -ENOMEM, -ENOSPC. */

@@ -41,6 +41,8 @@ daxleased_SOURCES = \
 	daemon/returned.c \
 	daemon/saved.c \
 	daemon/saved.h \
+	daemon/saved_inside.h \
+	daemon/saved_open.c \
 	daemon/sessions.c \
 	daemon/store.c \
 	daemon/store.h \
@@ -49,6 +51,7 @@ daxleased_SOURCES = \
 	daemon/store_kinds.c \
 	daemon/store_kinds.h \
 	daemon/store_start.c \
+	daemon/test_build.h \
 	daemon/users.c \
 	daemon/uverbs.c \
 	daemon/uverbs.h \

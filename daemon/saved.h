@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "daemon/core/saved.h"
+#include "daemon/test_build.h"
 #include "proto/protocol.h"
 
 struct daemon;
@@ -36,6 +37,7 @@ struct saved_meta {
 	uint64_t next_cookie;
 	uint32_t next_session;
 	uint32_t restarts;
+	SAVED_LATER
 };
 
 /* Sizes are multiples of 8; later versions add at the end. */
@@ -48,6 +50,7 @@ struct saved_session {
 	char comm[16];
 	uint32_t memory; /* 1 + the slot of its memory's descriptor in the store; 0: none */
 	uint32_t reserved;
+	SAVED_LATER
 };
 
 #define SAVED_HANDLE_BYTES 128 /* MAX_HANDLE_SZ */
@@ -60,6 +63,7 @@ struct saved_file {
 	int32_t handle_type;
 	unsigned char handle[SAVED_HANDLE_BYTES];
 	char pool[DLP_NAME_SIZE]; /* empty: not known yet */
+	SAVED_LATER
 };
 
 struct saved_note {
@@ -67,10 +71,12 @@ struct saved_note {
 	uint32_t kind, op, slot, session;
 	int32_t tid;
 	uint8_t open, passed, unleased, reserved;
+	SAVED_LATER
 };
 
 struct saved_context {
 	uint32_t session, number;
+	SAVED_LATER
 };
 
 struct saved_mr {
@@ -78,14 +84,15 @@ struct saved_mr {
 	uint32_t session, context;
 	uint32_t handle, lkey, rkey;
 	uint32_t flags; /* enum dlp_mr_flags */
+	SAVED_LATER
 };
 
-_Static_assert(sizeof(struct saved_meta) == 16, "no padding");
-_Static_assert(sizeof(struct saved_session) == 56, "no padding");
-_Static_assert(sizeof(struct saved_file) == 32 + SAVED_HANDLE_BYTES + DLP_NAME_SIZE, "no padding");
-_Static_assert(sizeof(struct saved_note) == 72, "no padding");
-_Static_assert(sizeof(struct saved_context) == 8, "no padding");
-_Static_assert(sizeof(struct saved_mr) == 72, "no padding");
+_Static_assert(sizeof(struct saved_meta) == 16 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_session) == 56 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_file) == 32 + SAVED_HANDLE_BYTES + DLP_NAME_SIZE + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_note) == 72 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_context) == 8 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_mr) == 72 + SAVED_LATER_BYTES, "no padding");
 
 #define SAVED_LEASES_MAX (1u << 22)
 #define SAVED_OPS_MAX (1u << 17)

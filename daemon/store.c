@@ -46,12 +46,18 @@ static uint32_t free_slot(struct store *store, enum store_kind kind)
 
 /* --- put and remove ----------------------------------------------------------------------------------- */
 
+static bool is_journal(enum store_kind kind)
+{
+	return kind == STORE_JOURNAL || kind == STORE_JOURNAL_NEXT;
+}
+
 /* 0, or -EUSERS: what can be counted beforehand. */
 static int room_for(const struct store *store, enum store_kind kind)
 {
 	if (store->state != STORE_KEPT)
 		return 0;
-	if (store->stored + 1 >= store->capacity) /* the probe needs one, too */
+	/* The probe needs one, too; and a newer daemon one for its journal, or it could not take over. */
+	if (store->stored + (is_journal(kind) ? 1 : 2) >= store->capacity)
 		return -EUSERS;
 	if ((kind == STORE_CALLS || kind == STORE_EVENTS) &&
 	    store->clients >= CLIENTS_SHARE(store->capacity))

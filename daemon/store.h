@@ -43,6 +43,7 @@ enum store_kind {
 	STORE_LISTEN, /* Unix SEQPACKET socket that listens. A unit daxleased.socket hands it over by the same name,
 			  "listen" (FileDescriptorName=): one that was handed over need not be put */
 	STORE_JOURNAL, /* memfd whose name begins with "daxlease" and that cannot shrink (F_SEAL_SHRINK) */
+	STORE_JOURNAL_NEXT, /* the same: a newer daemon's, for an instant while it takes the place of the other */
 	STORE_GUARD,  /* fanotify group */
 	STORE_CALLS,  /* Unix SEQPACKET socket: a client's first channel */
 	STORE_EVENTS, /* the same: its second channel */
@@ -52,7 +53,7 @@ enum store_kind {
 };
 
 /*
- * Of the first three kinds there is one at most, in slot 0. Of the others there are many; the slot, which is below
+ * Of the first four kinds there is one at most, in slot 0. Of the others there are many; the slot, which is below
  * STORE_SLOTS, tells them apart after a restart.
  */
 #define STORE_SLOTS 32768u
@@ -104,9 +105,9 @@ void store_discard_rest(struct store *store);
 /* --- while running ------------------------------------------------------------------------------------ */
 
 /*
- * Stores a copy of fd, which stays the caller's. *slot: STORE_NO_SLOT gets a free one (always 0 of the first three
+ * Stores a copy of fd, which stays the caller's. *slot: STORE_NO_SLOT gets a free one (always 0 of the first four
  * kinds); another is used as it is, and must be free in that kind: a client's STORE_EVENTS takes the slot of
- * its STORE_CALLS. slot may be NULL for the first three kinds. Without a keeper slots are given all the same.
+ * its STORE_CALLS. slot may be NULL for the first four kinds. Without a keeper slots are given all the same.
  * 0, or nothing was stored:
  *   -EUSERS   as many as the keeper can hold (a fifth is for what is no client's connection)
  *   -EEXIST   that slot is taken
@@ -128,6 +129,8 @@ void store_drop(struct store *store, enum store_kind kind, uint32_t slot, int fd
  * 0, or -ENOMEM, -EMFILE: done will not be called.
  */
 int store_confirm(struct store *store, void (*done)(void *arg, int error), void *arg);
+/* At start, before there is a loop: waits for that answer, ten seconds at most. 0 or -errno, as done gets it. */
+int store_settle(struct store *store);
 /* arg is going: its done is not called any more. */
 void store_confirm_cancel(struct store *store, const void *arg);
 

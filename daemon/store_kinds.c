@@ -114,6 +114,7 @@ static const struct {
 } kinds[STORE_KINDS] = {
 	[STORE_LISTEN] = {.name = "listen", .check = is_listener},
 	[STORE_JOURNAL] = {.name = "journal", .check = is_journal},
+	[STORE_JOURNAL_NEXT] = {.name = "jnext", .check = is_journal},
 	[STORE_GUARD] = {.name = "guard", .check = is_guard},
 	[STORE_CALLS] = {.letter = 'c', .check = is_connection},
 	[STORE_EVENTS] = {.letter = 'e', .check = is_connection},

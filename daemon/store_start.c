@@ -14,13 +14,15 @@
 bool store_succeeds(void)
 {
 	const char *at = getenv("LISTEN_FDNAMES");
-	char journal[STORE_NAME_SIZE];
+	char journal[STORE_NAME_SIZE], next[STORE_NAME_SIZE];
 
 	store_name(STORE_JOURNAL, 0, journal);
+	store_name(STORE_JOURNAL_NEXT, 0, next);
 	while (at) {
 		size_t length = strcspn(at, ":");
 
-		if (length == strlen(journal) && strncmp(at, journal, length) == 0)
+		if ((length == strlen(journal) && strncmp(at, journal, length) == 0) ||
+		    (length == strlen(next) && strncmp(at, next, length) == 0))
 			return true;
 		at = at[length] ? at + length + 1 : NULL;
 	}
@@ -95,8 +97,7 @@ static void first_answer(void *arg, int error)
 	*(int *)arg = error;
 }
 
-/* Waits for the keeper, once. 0: it takes something; else -errno. */
-static int try_keeper(struct store *store)
+int store_settle(struct store *store)
 {
 	int error = 1, rc = store_confirm(store, first_answer, &error);
 
@@ -124,7 +125,7 @@ static void find_keeper(struct store *store)
 	}
 	store->state = STORE_KEPT;
 	store_set_reason(store, "kept by who started the daemon");
-	error = try_keeper(store);
+	error = store_settle(store); /* does it take anything? */
 	if (error == -ETIMEDOUT) /* it is slow; each client's descriptors are asked for again */
 		error = 0;
 	if (error == -ENOSPC && store->stored > store_is_used(store, STORE_LISTEN, 0)) {

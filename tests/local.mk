@@ -39,6 +39,7 @@ EXTRA_DIST += \
 	tests/host/fence_run \
 	tests/host/guard_run \
 	tests/host/keeper \
+	tests/host/kept.sh \
 	tests/host/leases \
 	tests/host/lib.sh \
 	tests/host/pool_check.sh \
@@ -51,6 +52,7 @@ EXTRA_DIST += \
 	tests/host/shim_threads \
 	tests/host/storm \
 	tests/host/takeover \
+	tests/host/upgrade \
 	tests/host/xfs_exchange_feature \
 	tests/install-tree \
 	tests/model/README.md \
@@ -231,6 +233,12 @@ rdma_pair_SOURCES = tests/guest/rdma_pair.c
 rdma_pair_CFLAGS = -std=gnu17 $(WARNINGS)
 rdma_pair_LDFLAGS =
 rdma_pair_LDADD = $(LIBIBVERBS_LIBS)
+
+# The daemon as the tests want it (daemon/test_build.h): never installed.
+check_PROGRAMS += daxleased_test
+daxleased_test_SOURCES = tests/host/test_build.c $(daxleased_SOURCES) $(libcore_la_SOURCES) $(libguard_la_SOURCES)
+daxleased_test_CPPFLAGS = $(daxleased_CPPFLAGS) -DDAXLEASE_TEST_BUILD
+daxleased_test_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(LIBSYSTEMD_LIBS) $(INIH_LIBS) -lpthread
 
 # --- administration ---
 check_PROGRAMS += churn storm

@@ -39,7 +39,7 @@ struct out {
 static void save_file(const struct core *core, uint32_t index, const struct out *out)
 {
 	const struct core_file *file = file_at(core, index);
-	const struct core_saved_file saved = {file->dev, file->ino};
+	const struct core_saved_file saved = {.dev = file->dev, .ino = file->ino};
 
 	out->put(out->arg, CORE_SAVED_FILE, index, file->armed ? &saved : NULL);
 }
@@ -47,7 +47,7 @@ static void save_file(const struct core *core, uint32_t index, const struct out 
 static void save_session(const struct core *core, uint32_t index, const struct out *out)
 {
 	const struct core_anchor *session = table_at(&core->sessions, index);
-	const struct core_saved_fenced saved = {session->key};
+	const struct core_saved_fenced saved = {.session = session->key};
 
 	out->put(out->arg, CORE_SAVED_FENCED, index, session->fenced ? &saved : NULL);
 }

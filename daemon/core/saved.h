@@ -15,6 +15,8 @@
 
 #include <stdint.h>
 
+#include "daemon/test_build.h"
+
 enum core_saved_kind {
 	CORE_SAVED_HEAD,   /* one, index 1 */
 	CORE_SAVED_FILE,   /* files whose guard is armed, or about to be disarmed */
@@ -28,14 +30,17 @@ struct core_saved_head {
 	uint64_t last_number;			   /* of a lease or ticket */
 	uint64_t epoch;				   /* of the last grant or revocation */
 	uint64_t breaks, revoked, fenced, refused; /* struct core_counts */
+	SAVED_LATER
 };
 
 struct core_saved_file {
 	uint64_t dev, ino;
+	SAVED_LATER
 };
 
 struct core_saved_fenced {
 	uint64_t session;
+	SAVED_LATER
 };
 
 struct core_saved_who {
@@ -56,6 +61,7 @@ struct core_saved_lease {
 	uint8_t effect; /* 0: none to be taken; else 1 + enum core_effect_kind */
 	uint8_t dropped;
 	uint8_t reserved[4];
+	SAVED_LATER
 };
 
 struct core_saved_op {
@@ -69,12 +75,13 @@ struct core_saved_op {
 	uint8_t effect;
 	uint8_t two_file, answered, finished;
 	uint8_t reserved[2];
+	SAVED_LATER
 };
 
-_Static_assert(sizeof(struct core_saved_head) == 48, "no padding");
-_Static_assert(sizeof(struct core_saved_file) == 16, "no padding");
-_Static_assert(sizeof(struct core_saved_fenced) == 8, "no padding");
-_Static_assert(sizeof(struct core_saved_lease) == 112, "no padding");
-_Static_assert(sizeof(struct core_saved_op) == 112, "no padding");
+_Static_assert(sizeof(struct core_saved_head) == 48 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct core_saved_file) == 16 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct core_saved_fenced) == 8 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct core_saved_lease) == 112 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct core_saved_op) == 112 + SAVED_LATER_BYTES, "no padding");
 
 #endif

@@ -462,9 +462,14 @@ int guard_fanotify_group(const struct guard *base)
 	return ((const struct fanotify_guard *)base)->group;
 }
 
-int guard_fanotify_highest(const void *region)
+int guard_fanotify_highest(const void *region, size_t bytes)
 {
-	return slots_highest(region, FANOTIFY_SLOTS);
+	return slots_highest(region, bytes);
+}
+
+int guard_fanotify_copy(void *region, const void *from, size_t bytes)
+{
+	return slots_copy(region, FANOTIFY_SLOTS, from, bytes);
 }
 
 /* An event that a predecessor read: the kernel knows it by this number, and takes the first one with
@@ -488,7 +493,7 @@ static int take_over(struct fanotify_guard *guard, const struct guard_fanotify_p
 
 	if (low < 0)
 		return -errno;
-	placeholder = fcntl(low, F_DUPFD_CLOEXEC, guard_fanotify_highest(params->region) + 1);
+	placeholder = fcntl(low, F_DUPFD_CLOEXEC, guard_fanotify_highest(params->region, guard_fanotify_bytes()) + 1);
 	ret = placeholder < 0 ? -errno : 0;
 	close(low);
 	if (ret < 0)

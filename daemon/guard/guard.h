@@ -137,7 +137,9 @@ struct guard_fanotify_params {
 };
 struct guard *guard_fanotify_new(const struct guard_fanotify_params *params);
 size_t guard_fanotify_bytes(void);
-int guard_fanotify_highest(const void *region);	     /* -1: no number */
+int guard_fanotify_highest(const void *region, size_t bytes); /* -1: no number. Also of an older version's */
+/* What an older version's region says, into ours. 0, -EBADMSG, or -ENOTSUP: it is a newer version's. */
+int guard_fanotify_copy(void *region, const void *from, size_t bytes);
 int guard_fanotify_group(const struct guard *guard); /* stays the guard's */
 
 struct guard_counts {

@@ -119,26 +119,64 @@ static int split(struct slots *slots, uint32_t index)
 	return 0;
 }
 
-int slots_highest(const void *region, uint32_t capacity)
+/* How many records of whose length it has; false: that makes no sense. Those of version 1 were the shortest. */
+static bool has_records(const struct slots_head *head, size_t bytes)
+{
+	return head->stride >= SLOT_FIRST_BYTES && head->stride % 8 == 0 &&
+	       bytes >= sizeof(*head) && head->capacity <= (bytes - sizeof(*head)) / head->stride &&
+	       head->fresh <= head->capacity;
+}
+
+static const struct slot *record_of(const struct slots_head *head, uint64_t index)
+{
+	return (const struct slot *)((const char *)(head + 1) + index * head->stride);
+}
+
+int slots_highest(const void *region, size_t bytes)
 {
 	const struct slots_head *head = region;
-	const struct slot *slot = (const struct slot *)((const char *)region + sizeof(*head));
 	int highest = -1;
 
-	for (uint32_t i = 0; i < head->fresh && i < capacity; i++) {
+	if (!has_records(head, bytes))
+		return -1;
+	for (uint64_t i = 0; i < head->fresh; i++) {
+		const struct slot *slot = record_of(head, i);
 		struct fanotify_event_metadata second;
 
-		if (slot[i].state == SLOT_FREE)
+		if (slot->state == SLOT_FREE)
 			continue;
-		if (slot[i].event.head.fd > highest)
-			highest = slot[i].event.head.fd;
-		if (slot[i].event.head.event_len != sizeof(second))
+		if (slot->event.head.fd > highest)
+			highest = slot->event.head.fd;
+		if (slot->event.head.event_len != sizeof(second))
 			continue;
-		memcpy(&second, (const char *)&slot[i].event + sizeof(second), sizeof(second));
+		memcpy(&second, (const char *)&slot->event + sizeof(second), sizeof(second));
 		if (second.fd > highest)
 			highest = second.fd;
 	}
 	return highest;
+}
+
+int slots_copy(void *region, uint32_t capacity, const void *from, size_t bytes)
+{
+	const struct slots_head *old = from;
+	struct slots_head *head = region;
+	struct slot *slot = (struct slot *)(head + 1);
+
+	if (old->stride == 0) /* no guard was there */
+		return 0;
+	if (!has_records(old, bytes))
+		return -EBADMSG;
+	if (old->stride > sizeof(*slot) || old->fresh > capacity)
+		return -ENOTSUP;
+	for (uint64_t i = 0; i < old->fresh; i++)
+		memcpy(&slot[i], record_of(old, i), old->stride);
+	*head = (struct slots_head){
+		.stride = sizeof(*slot),
+		.serial = old->serial,
+		.capacity = capacity,
+		.fresh = old->fresh,
+	};
+	return 0;
 }
 
 int slots_take_over(struct slots *slots, void *region, uint32_t capacity,

@@ -20,6 +20,7 @@
 
 #include "daemon/guard/fanotify_abi.h"
 #include "daemon/guard/guard.h"
+#include "daemon/test_build.h"
 
 #define SLOT_NONE UINT32_MAX
 
@@ -42,8 +43,11 @@ struct slot {
 	uint64_t dev, ino, size; /* of the event's file; dev 0: not looked at yet */
 	uint64_t taken_over; /* its descriptor is not the event's any more, but keeps the number */
 	struct guard_attempt attempt;
+	/* Later versions add at the end. */
+	SAVED_LATER
 };
-static_assert(sizeof(struct slot) == 48 + 56 + sizeof(struct guard_attempt),
+#define SLOT_FIRST_BYTES 208u /* of version 1 */
+static_assert(sizeof(struct slot) == SLOT_FIRST_BYTES + SAVED_LATER_BYTES,
 	      "no padding in a journal's records");
 
 /* The beginning of the region. */
@@ -79,8 +83,12 @@ int slots_open(struct slots *slots, void *region, uint32_t capacity);
  */
 int slots_take_over(struct slots *slots, void *region, uint32_t capacity,
 		    int (*each)(void *arg, struct slot *slot), void *arg);
-/* The highest number in it that slots_take_over() would name; -1: none. */
-int slots_highest(const void *region, uint32_t capacity);
+/* The highest number in it that slots_take_over() would name; -1: none. `bytes`: of the region, which may be an older
+ * version's. */
+int slots_highest(const void *region, size_t bytes);
+/* What an older version's region says, into `region` of ours, which is zeroed. Records may be shorter there (the rest is zeros
+ * here) and fewer. 0; -EBADMSG: it is not what it should be; -ENOTSUP: it is a newer version's. */
+int slots_copy(void *region, uint32_t capacity, const void *from, size_t bytes);
 void slots_close(struct slots *slots);
 
 uint32_t slots_take(

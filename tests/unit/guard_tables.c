@@ -170,7 +170,7 @@ static void slots_are_taken_over(void **unused)
 	serial = old.slot[told].serial;
 	slots_close(&old);
 
-	assert_int_equal(slots_highest(region, 8), 24);
+	assert_int_equal(slots_highest(region, slots_bytes(8)), 24);
 	numbers_count = 0;
 	assert_int_equal(slots_take_over(&slots, region, 7, note_number, numbers), -EBADMSG);
 	assert_int_equal(slots_take_over(&slots, region, 8, note_number, numbers), 0);
@@ -192,12 +192,61 @@ static void slots_are_taken_over(void **unused)
 	free(region);
 }
 
+/* An older version's region: its records end earlier. */
+static void slots_are_copied(void **unused)
+{
+	const size_t older = SLOT_FIRST_BYTES, bytes = sizeof(struct slots_head) + 8 * older;
+	struct slots slots, taken;
+	struct slots_head *old = calloc(1, bytes + 8 * sizeof(struct slot));
+	void *region = calloc(1, slots_bytes(16)), *small = calloc(1, slots_bytes(2));
+	uint32_t last = 0;
+
+	(void)unused;
+	assert_int_equal(slots_copy(region, 16, old, bytes), 0); /* no guard was there */
+	assert_int_equal(slots_open(&slots, NULL, 8), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		last = slots_take(&slots);
+		short_event(&slots.slot[last].event, 30 + (int)i);
+		slots.slot[last].state = SLOT_TOLD;
+		slots.slot[last].attempt.ino = 7;
+	}
+	*old = *slots.head;
+	old->stride = older;
+	for (unsigned i = 0; i < 3; i++)
+		memcpy((char *)(old + 1) + i * older, &slots.slot[i], older);
+	assert_int_equal(slots_highest(old, bytes), 32);
+	assert_int_equal(slots_copy(region, 16, old, bytes), 0);
+	numbers_count = 0;
+	assert_int_equal(slots_take_over(&taken, region, 16, note_number, numbers), 0);
+	assert_int_equal(numbers_count, 3);
+	assert_int_equal(taken.slot[last].serial, slots.slot[last].serial);
+	assert_int_equal(taken.slot[last].attempt.ino, 7);
+	assert_true(slots_take(&taken) != last);
+
+	/* What cannot be believed, or is more than we know. */
+	assert_int_equal(slots_copy(small, 2, old, bytes), -ENOTSUP);
+	old->stride = sizeof(struct slot) + 8;
+	assert_int_equal(slots_copy(region, 16, old, bytes + 8 * sizeof(struct slot)), -ENOTSUP);
+	assert_int_equal(slots_copy(region, 16, old, bytes), -EBADMSG);
+	old->stride = older - 8;
+	assert_int_equal(slots_copy(region, 16, old, bytes), -EBADMSG);
+	assert_int_equal(slots_highest(old, bytes), -1);
+	old->stride = older;
+	old->fresh = 9;
+	assert_int_equal(slots_copy(region, 16, old, bytes), -EBADMSG);
+	slots_close(&slots);
+	free(old);
+	free(region);
+	free(small);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(armed_like_a_naive_set),
 		cmocka_unit_test(slots_come_and_go),
 		cmocka_unit_test(slots_are_taken_over),
+		cmocka_unit_test(slots_are_copied),
 		cmocka_unit_test(lists_keep_order),
 	};
 

@@ -568,6 +568,103 @@ static void an_older_one(void **state)
 	close((int)index);
 }
 
+static const struct journal_kind later_kinds[] = {{"big", 40, 2 * MAX},
+						  {"small", 16, 3},
+						  {"more", 8, 3}};
+
+/* What made() has written, with zeros behind it. */
+static void check_copy(struct journal *journal)
+{
+	static const uint64_t small[] = {77, 0};
+	const uint64_t *record;
+	uint32_t index = 0;
+
+	for (uint32_t i = 1; i <= 3; i++) {
+		const uint64_t big[] = {i, (uint64_t)i * 3, ~(uint64_t)i, 0, 0};
+
+		record = journal_next(journal, 0, &index);
+		assert_int_equal(index, i);
+		assert_memory_equal(record, big, sizeof(big));
+	}
+	assert_null(journal_next(journal, 0, &index));
+	index = 1;
+	record = journal_next(journal, 1, &index);
+	assert_int_equal(index, 2);
+	assert_memory_equal(record, small, sizeof(small));
+	index = 0;
+	assert_null(journal_next(journal, 2, &index));
+}
+
+/* The writer of the copy ends after `count` steps; false: it was done before. */
+static bool copy_cut(int from_fd, int to_fd, unsigned long count)
+{
+	struct journal *volatile from = NULL, *volatile to = NULL;
+	struct journal *opened;
+	volatile bool died = true;
+
+	assert_int_equal(journal_open(&opened, dup(from_fd), later_kinds, 3, 64), 0);
+	from = opened;
+	assert_int_equal(journal_open(&opened, dup(to_fd), later_kinds, 3, 64), 0);
+	to = opened;
+	if (setjmp(cut) == 0) {
+		steps = count;
+		cutting = true;
+		assert_int_equal(journal_copy(to, from), 0);
+		died = false;
+	}
+	cutting = false;
+	journal_close(from);
+	journal_close(to);
+	return died;
+}
+
+/* Cut anywhere, the old one says what it said, and the copy has all of it or nothing. */
+static void copied_from_an_older_one(void **state)
+{
+	int from_fd = made();
+	bool died = true;
+	unsigned long count;
+
+	(void)state;
+	for (count = 0; died; count++) {
+		struct journal *journal;
+		uint32_t index = 0;
+		int to_fd;
+
+		assert_int_equal(journal_new(&journal, later_kinds, 3, 64), 0);
+		to_fd = dup(journal_fd(journal));
+		journal_close(journal);
+		died = copy_cut(from_fd, to_fd, count);
+		assert_int_equal(journal_open(&journal, to_fd, later_kinds, 3, 64), 0);
+		assert_true(journal_writable(journal));
+		if (journal_next(journal, 0, &index))
+			check_copy(journal);
+		else
+			assert_true(died);
+		journal_close(journal);
+		assert_int_equal(journal_open(&journal, dup(from_fd), later_kinds, 3, 64), 0);
+		check_copy(journal);
+		journal_close(journal);
+	}
+	assert_true(count > 20);
+	close(from_fd);
+}
+
+static void a_copy_without_room(void **state)
+{
+	static const struct journal_kind narrow[] = {{"big", 24, 2}, {"small", 8, 3}};
+	struct journal *from, *to;
+	uint32_t index = 0;
+
+	(void)state;
+	assert_int_equal(journal_open(&from, made(), narrow, KINDS, 64), 0);
+	assert_int_equal(journal_new(&to, narrow, KINDS, 64), 0);
+	assert_int_equal(journal_copy(to, from), -ENOLCK);
+	assert_null(journal_next(to, 0, &index));
+	journal_close(from);
+	journal_close(to);
+}
+
 static void its_own_geometry(void **state)
 {
 	static const struct journal_kind wider[] = {{"big", 24, MAX + 1}, {"small", 8, 3}};
@@ -668,6 +765,8 @@ int main(void)
 		cmocka_unit_test(any_header),
 		cmocka_unit_test(no_journal),
 		cmocka_unit_test(an_older_one),
+		cmocka_unit_test(copied_from_an_older_one),
+		cmocka_unit_test(a_copy_without_room),
 		cmocka_unit_test(its_own_geometry),
 		cmocka_unit_test(memory_is_taken_ahead),
 		cmocka_unit_test(no_room_for_it),
