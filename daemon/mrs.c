@@ -32,6 +32,7 @@ struct mr {
 	uint32_t handle, lkey, rkey;
 	uint64_t length;
 	bool pinned;
+	bool begun; /* DLP_MR_BEGIN: may exist, its handle is not known */
 	struct mr_part *parts;
 	UT_hash_handle hh;
 };
@@ -39,7 +40,8 @@ struct mr {
 struct mr_context {
 	uint32_t number; /* key; the client's */
 	int uverbs_fd;
-	uint32_t slot; /* in the store */
+	uint32_t slot;	  /* in the store */
+	uint32_t highest; /* handle that was reported */
 	struct mr *mrs;
 	UT_hash_handle hh;
 };
@@ -161,18 +163,23 @@ static struct mr *mr_get(struct mr_context *context, const struct dlp_mr *m)
 	struct mr *mr;
 
 	HASH_FIND(hh, context->mrs, &m->id, sizeof(m->id), mr);
-	if (mr)
+	if (mr && !mr->begun)
 		return mr;
-	mr = calloc(1, sizeof(*mr));
-	if (!mr)
-		return NULL;
-	mr->id = m->id;
+	if (!mr) {
+		mr = calloc(1, sizeof(*mr));
+		if (!mr)
+			return NULL;
+		mr->id = m->id;
+		HASH_ADD(hh, context->mrs, id, sizeof(mr->id), mr);
+	}
+	mr->begun = m->flags & DLP_MR_BEGIN;
 	mr->handle = m->handle;
 	mr->lkey = m->lkey;
 	mr->rkey = m->rkey;
 	mr->length = m->length;
 	mr->pinned = m->flags & DLP_MR_PINNED;
-	HASH_ADD(hh, context->mrs, id, sizeof(mr->id), mr);
+	if (m->handle > context->highest)
+		context->highest = m->handle;
 	return mr;
 }
 
@@ -190,23 +197,24 @@ static void save(struct session *s, const struct mr_context *context, const stru
 		.handle = mr->handle,
 		.lkey = mr->lkey,
 		.rkey = mr->rkey,
-		.flags = mr->pinned ? DLP_MR_PINNED : 0,
+		.flags = (mr->pinned ? DLP_MR_PINNED : 0) | (mr->begun ? DLP_MR_BEGIN : 0),
 	};
 
 	saved_put(s->daemon, SAVED_MR, part->saved, &record);
 }
 
-/* Reported before: a daemon that died had not consumed it. */
-static bool is_known(struct mr_context *context, const struct dlp_mr *m)
+/* The MR, if this part of it was reported before: when its registration began, or to a daemon that died before it had
+ * consumed that. */
+static struct mr *known(struct mr_context *context, const struct dlp_mr *m)
 {
 	struct mr *mr;
 
 	HASH_FIND(hh, context->mrs, &m->id, sizeof(m->id), mr);
 	for (const struct mr_part *part = mr ? mr->parts : NULL; part; part = part->next) {
 		if (part->dev == m->dev && part->ino == m->ino && part->start == m->start && part->end == m->end)
-			return true;
+			return mr;
 	}
-	return false;
+	return NULL;
 }
 
 int mr_add(struct session *s, const struct dlp_mr *m, int *fd)
@@ -216,7 +224,13 @@ int mr_add(struct session *s, const struct dlp_mr *m, int *fd)
 	struct mr *mr;
 	int rc;
 
-	if (context && is_known(context, m))
+	mr = context ? known(context, m) : NULL;
+	if (mr && mr->begun && !(m->flags & DLP_MR_BEGIN)) { /* now it is registered */
+		mr_get(context, m);
+		for (part = mr->parts; part; part = part->next)
+			save(s, context, mr, part);
+	}
+	if (mr)
 		return 0;
 	if (!context) {
 		rc = context_new(s, m->context, *fd, &context);
@@ -346,29 +360,43 @@ static bool is_wanted(const struct mr *mr, const struct worker_job *ranges, enum
 	return !ranges;
 }
 
-static const struct mr *next_wanted(const struct mr *mr, const struct worker_job *ranges, enum mr_sort sort)
-{
-	while (mr && !is_wanted(mr, ranges, sort))
-		mr = mr->hh.next;
-	return mr;
-}
-
 bool mr_any_on(const struct session *s, const struct worker_job *ranges, enum mr_sort sort)
 {
 	for (const struct mr_context *c = s->contexts; c; c = c->hh.next) {
-		if (next_wanted(c->mrs, ranges, sort))
-			return true;
+		for (const struct mr *mr = c->mrs; mr; mr = mr->hh.next) {
+			if (is_wanted(mr, ranges, sort))
+				return true;
+		}
 	}
 	return false;
 }
 
-static void destroy_context(struct session *s, const struct mr_context *context, const struct worker_job *ranges,
-			    enum mr_sort sort, uint64_t limit_ns, void (*done)(struct session *s))
+/* What is to be destroyed of a context's MRs. Those that have begun are jobs of their own: they are known by their length
+ * only. */
+struct wish {
+	const struct worker_job *ranges;
+	enum mr_sort sort;
+	bool begun;
+	uint64_t limit_ns;
+	void (*done)(struct session *s);
+};
+
+static const struct mr *next_wanted(const struct mr *mr, const struct wish *wish)
 {
-	const struct mr *mr = next_wanted(context->mrs, ranges, sort);
+	while (mr && (mr->begun != wish->begun || !is_wanted(mr, wish->ranges, wish->sort)))
+		mr = mr->hh.next;
+	return mr;
+}
+
+static void destroy_context(struct session *s, const struct mr_context *context, const struct wish *wish)
+{
+	const struct mr *mr = next_wanted(context->mrs, wish);
 
 	while (mr) {
-		struct worker_job work = {.kind = WORKER_DESTROY};
+		struct worker_job work = {.kind = WORKER_DESTROY,
+					  .by_length = wish->begun,
+					  .highest = context->highest,
+					  .dead = s->state == SESSION_DEAD};
 		struct destroy *job = calloc(1, sizeof(*job));
 
 		if (!job)
@@ -376,8 +404,8 @@ static void destroy_context(struct session *s, const struct mr_context *context,
 		job->daemon = s->daemon;
 		job->session = s->id;
 		job->context = context->number;
-		job->done = done;
-		for (; mr && job->items < WORKER_MAX_ITEMS; mr = next_wanted(mr->hh.next, ranges, sort)) {
+		job->done = wish->done;
+		for (; mr && job->items < WORKER_MAX_ITEMS; mr = next_wanted(mr->hh.next, wish)) {
 			work.mr[job->items].handle = mr->handle;
 			work.mr[job->items].lkey = mr->lkey;
 			work.mr[job->items].rkey = mr->rkey;
@@ -385,7 +413,7 @@ static void destroy_context(struct session *s, const struct mr_context *context,
 			job->ids[job->items++] = mr->id;
 		}
 		work.items = job->items;
-		submit(s, context, &work, limit_ns, job);
+		submit(s, context, &work, wish->limit_ns, job);
 	}
 }
 
@@ -397,8 +425,16 @@ void mr_destroy_all(struct session *s, void (*done)(struct session *s))
 void mr_destroy_on(struct session *s, const struct worker_job *ranges, enum mr_sort sort, uint64_t limit_ns,
 		   void (*done)(struct session *s))
 {
-	for (const struct mr_context *c = s->contexts; c; c = c->hh.next)
-		destroy_context(s, c, ranges, sort, limit_ns, done);
+	struct wish wish = {.ranges = ranges, .sort = sort, .limit_ns = limit_ns, .done = done};
+
+	/* What has begun is looked for when nothing can come any more: of a dead process. Before that it stays listed, and
+	 * counts as one that lives. Jobs of one context run one after another: by then the others are gone. */
+	for (const struct mr_context *c = s->contexts; c; c = c->hh.next) {
+		for (int begun = 0; begun <= (s->state == SESSION_DEAD); begun++) {
+			wish.begun = begun;
+			destroy_context(s, c, &wish);
+		}
+	}
 }
 
 /* --- restart ------------------------------------------------------------------------------------------- */

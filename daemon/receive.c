@@ -37,6 +37,7 @@ static void hello_stored(void *arg, int error)
 		.major = DLP_MAJOR,
 		.minor = DLP_MINOR,
 		.pools = s->daemon->pools_count,
+		.features = DLP_FEATURE_MR_BEGIN,
 		.session = s->id,
 	};
 

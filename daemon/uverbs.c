@@ -39,6 +39,9 @@
 
 #define MAX_ATTRS 4
 
+/* Of one descriptor, that are looked at: a second's work. */
+#define OBJECTS_MAX (1u << 20)
+
 union command {
 	struct ib_uverbs_ioctl_hdr head; /* ends in attrs[] */
 	unsigned char bytes[sizeof(struct ib_uverbs_ioctl_hdr) +
@@ -158,19 +161,27 @@ static struct ib_uverbs_attr out_attr(unsigned id, void *to, size_t size)
 					.data = (uintptr_t)to };
 }
 
-int uverbs_look(const struct uverbs *uverbs, const struct uverbs_mr *mr)
+/* What MR has the handle. 0, -ENOENT: no object has; -EINVAL: one of another kind. */
+static int query(const struct uverbs *uverbs, uint32_t handle, struct uverbs_mr *found)
 {
-	struct uverbs_mr found = { 0 };
 	const struct ib_uverbs_attr attrs[] = {
-		handle_attr(UVERBS_ATTR_QUERY_MR_HANDLE, mr->handle),
-		out_attr(UVERBS_ATTR_QUERY_MR_RESP_LKEY, &found.lkey, sizeof(found.lkey)),
-		out_attr(UVERBS_ATTR_QUERY_MR_RESP_RKEY, &found.rkey, sizeof(found.rkey)),
-		out_attr(UVERBS_ATTR_QUERY_MR_RESP_LENGTH, &found.length, sizeof(found.length)),
+		handle_attr(UVERBS_ATTR_QUERY_MR_HANDLE, handle),
+		out_attr(UVERBS_ATTR_QUERY_MR_RESP_LKEY, &found->lkey, sizeof(found->lkey)),
+		out_attr(UVERBS_ATTR_QUERY_MR_RESP_RKEY, &found->rkey, sizeof(found->rkey)),
+		out_attr(UVERBS_ATTR_QUERY_MR_RESP_LENGTH, &found->length, sizeof(found->length)),
 	};
-	int rc = call(uverbs, UVERBS_OBJECT_MR, UVERBS_METHOD_QUERY_MR, attrs, MAX_ATTRS);
 
 	_Static_assert(sizeof(attrs) / sizeof(attrs[0]) == MAX_ATTRS,
 		       "union command has room for these");
+	found->handle = handle;
+	return call(uverbs, UVERBS_OBJECT_MR, UVERBS_METHOD_QUERY_MR, attrs, MAX_ATTRS);
+}
+
+int uverbs_look(const struct uverbs *uverbs, const struct uverbs_mr *mr)
+{
+	struct uverbs_mr found = { 0 };
+	int rc = query(uverbs, mr->handle, &found);
+
 	/* The driver's id is right and so are the sizes: another kind of object has the handle. */
 	if (rc == -EINVAL)
 		return -ENOENT;
@@ -203,4 +214,58 @@ int uverbs_destroy_mr(const struct uverbs *uverbs, const struct uverbs_mr *mr)
 		rc = look_and_destroy(uverbs, mr);
 	}
 	return rc;
+}
+
+/* Calls `visit` for each handle; it says -ENOENT where there is no object. 0, or its first other error. */
+static int each_handle(const struct uverbs *uverbs, uint32_t highest,
+		       int (*visit)(const struct uverbs *uverbs, uint32_t handle, uint64_t arg),
+		       uint64_t arg)
+{
+	uint32_t end = highest < UINT32_MAX / 2 ? highest + UVERBS_GAP : UINT32_MAX;
+
+	for (uint32_t handle = 0; handle < end; handle++) {
+		int rc = visit(uverbs, handle, arg);
+
+		if (rc == -ENOENT)
+			continue;
+		if (rc < 0)
+			return rc;
+		if (handle >= OBJECTS_MAX)
+			return -EOVERFLOW;
+		if (end - handle < UVERBS_GAP)
+			end = handle + UVERBS_GAP;
+	}
+	return 0;
+}
+
+static int visit_window(const struct uverbs *uverbs, uint32_t handle, uint64_t unused)
+{
+	const struct ib_uverbs_attr attr = handle_attr(UVERBS_ATTR_DESTROY_MW_HANDLE, handle);
+	int rc = call(uverbs, UVERBS_OBJECT_MW, UVERBS_METHOD_MW_DESTROY, &attr, 1);
+
+	(void)unused;
+	return rc == -EINVAL ? 0 : rc; /* an object of another kind */
+}
+
+static int visit_mr(const struct uverbs *uverbs, uint32_t handle, uint64_t length)
+{
+	struct uverbs_mr found = { 0 };
+	int rc = query(uverbs, handle, &found);
+
+	if (rc == -EINVAL)
+		return 0;
+	/* a kernel that notes no length: every one may be it */
+	if (rc < 0 || (found.length && found.length != length))
+		return rc;
+	return uverbs_destroy_mr(uverbs, &found);
+}
+
+int uverbs_destroy_windows(const struct uverbs *uverbs, uint32_t highest)
+{
+	return each_handle(uverbs, highest, visit_window, 0);
+}
+
+int uverbs_destroy_length(const struct uverbs *uverbs, uint64_t length, uint32_t highest)
+{
+	return each_handle(uverbs, highest, visit_mr, length);
 }

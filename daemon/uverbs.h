@@ -50,4 +50,21 @@ int uverbs_look(const struct uverbs *uverbs, const struct uverbs_mr *mr);
  */
 int uverbs_destroy_mr(const struct uverbs *uverbs, const struct uverbs_mr *mr);
 
+/*
+ * Destroys every memory window of the descriptor, as far as `highest` says (below). An MR that one is
+ * bound to cannot be destroyed, and nothing tells which that is: so only for a dead process, whose
+ * descriptor we may be the last to hold. 0, or -errno of one that could not be destroyed.
+ */
+int uverbs_destroy_windows(const struct uverbs *uverbs, uint32_t highest);
+
+/*
+ * Destroys every MR of this length, whatever its handle: of a process that died between the
+ * registration and its report. The descriptor's objects are looked at from handle 0 to far behind
+ * `highest`, the highest handle that was ever reported (UVERBS_GAP: the kernel gives the lowest that
+ * is free). 0: there is none any more; -errno: of one that could not be destroyed, or of a look;
+ * -EOVERFLOW: there are too many objects to see the end of.
+ */
+#define UVERBS_GAP 16384u
+int uverbs_destroy_length(const struct uverbs *uverbs, uint64_t length, uint32_t highest);
+
 #endif

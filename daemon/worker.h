@@ -67,6 +67,10 @@ struct worker_job {
 	 */
 	int32_t pid;
 	bool pretend; /* WORKER_FENCE, for tests of it: says PROVEN and does nothing */
+	/* WORKER_DESTROY: uverbs_destroy_length(); the process is dead, so memory windows may be
+	 * destroyed too where one is in the way; the highest handle that is known */
+	bool by_length, dead;
+	uint32_t highest;
 	unsigned items;
 	union {
 		struct {
@@ -76,7 +80,7 @@ struct worker_job {
 		struct {
 			uint32_t handle, lkey, rkey;
 			uint64_t length;
-		} mr[WORKER_MAX_ITEMS]; /* WORKER_DESTROY */
+		} mr[WORKER_MAX_ITEMS]; /* WORKER_DESTROY; by_length: only the length is known */
 		struct {
 			uint64_t dev, ino;
 		} file[WORKER_MAX_ITEMS]; /* WORKER_MAPS */

@@ -148,6 +148,21 @@ static void check(const struct worker_order *order, int fd, struct worker_result
 					 &result->refusal);
 }
 
+static int destroy_one(const struct worker_job *job, const struct uverbs *uverbs,
+		       const struct uverbs_mr *mr)
+{
+	int rc;
+
+	if (job->by_length)
+		return uverbs_destroy_length(uverbs, mr->length, job->highest);
+	rc = uverbs_destroy_mr(uverbs, mr);
+	/* how drivers say that a window is bound to it */
+	if (!job->dead || (rc != -EBUSY && rc != -EINVAL))
+		return rc;
+	rc = uverbs_destroy_windows(uverbs, job->highest);
+	return rc ? rc : uverbs_destroy_mr(uverbs, mr);
+}
+
 static void destroy(const struct worker_job *job, int fd, struct worker_result *result)
 {
 	struct uverbs uverbs;
@@ -164,7 +179,7 @@ static void destroy(const struct worker_job *job, int fd, struct worker_result *
 		const struct uverbs_mr mr = { job->mr[i].handle, job->mr[i].lkey, job->mr[i].rkey,
 					      job->mr[i].length };
 
-		if (!uverbs_destroy_mr(&uverbs, &mr))
+		if (!destroy_one(job, &uverbs, &mr))
 			result->failed &= ~(UINT64_C(1) << i);
 	}
 }

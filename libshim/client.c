@@ -131,6 +131,7 @@ static int say_hello(struct client *client, enum dlp_role role)
 		return reply.major != DLP_MAJOR ? -EPROTONOSUPPORT : -EPROTO;
 	}
 	client->session = reply.session;
+	client->features = reply.features;
 	return socket_adopt(&client->events, fd);
 }
 

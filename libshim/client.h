@@ -33,6 +33,7 @@ struct client {
 	pid_t pid;	  /* of the process that connected: it is not inherited */
 	uint32_t mark;	  /* and its inherit_now(): a copy of it must not speak here */
 	uint64_t session;
+	uint64_t features; /* of the daemon: enum dlp_features */
 	union dlp_buffer buffer; /* here and not on the stacks of the program's threads, which may
 				    be small */
 };

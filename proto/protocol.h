@@ -85,6 +85,10 @@ enum dlp_role {
 	DLP_ROLE_VIEWER = 3, /* status, pools, list of one's own leases */
 };
 
+enum dlp_features {
+	DLP_FEATURE_MR_BEGIN = 1u << 0, /* the daemon knows DLP_MR_BEGIN */
+};
+
 struct dlp_hello {
 	struct dlp_head head;
 	uint32_t magic;
@@ -102,7 +106,7 @@ struct dlp_hello_reply {
 	uint16_t major;
 	uint16_t minor;
 	uint32_t pools; /* number of pools now */
-	uint64_t features;
+	uint64_t features; /* of the daemon: enum dlp_features */
 	uint64_t session;
 };
 
@@ -209,8 +213,11 @@ struct dlp_range {
 
 enum dlp_mr_flags {
 	DLP_MR_PINNED = 1u << 0,    /* registered with pages pinned, not on demand */
+	DLP_MR_BEGIN = 1u << 1,	    /* it is about to be registered: handle and keys are 0. DLP_MR_ADD without this
+				     * says what it became, DLP_MR_DEL that it did not. Between the two it may
+				     * exist: a holder that dies then leaves an MR that only its length tells */
 };
-#define DLP_MR_FLAGS DLP_MR_PINNED
+#define DLP_MR_FLAGS (DLP_MR_PINNED | DLP_MR_BEGIN)
 
 /* An MR that depends on [start, end) of the file. One that covers several ranges or files is reported once
  * for each, with the same id. Descriptor: the uverbs descriptor, with the first MR of a

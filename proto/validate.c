@@ -132,6 +132,8 @@ static int check_mr_add(const void *packet)
 	memcpy(&m, packet, sizeof(m));
 	if (m.pad || (m.flags & ~DLP_MR_FLAGS) || !file_range_ok(m.start, m.end))
 		return -EBADMSG;
+	if ((m.flags & DLP_MR_BEGIN) && (m.handle || m.lkey || m.rkey))
+		return -EBADMSG;
 	return 0;
 }
 

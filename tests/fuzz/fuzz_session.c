@@ -329,7 +329,7 @@ static void aim(union dlp_buffer *b, const uint8_t *arg)
 	case DLP_MR_ADD:
 		*(struct dlp_mr *)b = (struct dlp_mr){
 			.head = b->head, .id = arg[0] & 3, .context = arg[1] & 3, .dev = dev, .ino = ino,
-			.start = start, .end = end};
+			.start = start, .end = end, .flags = arg[1] >> 2 & DLP_MR_FLAGS};
 		break;
 	case DLP_MR_DEL:
 		*(struct dlp_mr *)b = (struct dlp_mr){.head = b->head, .id = arg[0] & 3, .context = arg[1] & 3};
