@@ -30,6 +30,8 @@ shim_sources = \
 	libshim/shim_memory.c \
 	libshim/shim_mr.c \
 	libshim/shim_mr.h \
+	libshim/shim_real_verbs.c \
+	libshim/shim_real_verbs.h \
 	libshim/shim_revoke.c \
 	libshim/shim_session.c \
 	libshim/shim_session.h \

@@ -146,6 +146,56 @@ static int add_pieces(struct mr_record *record)
 	return 0;
 }
 
+static void report_end(struct mr_record *record)
+{
+	struct dlp_mr message = {
+		.head.opcode = DLP_MR_DEL,
+		.id = record->number,
+		.context = record->context->number,
+		.handle = record->id.handle,
+		.lkey = record->id.lkey,
+		.rkey = record->id.rkey,
+		.length = record->id.length,
+	};
+
+	if (!record->reported)
+		return;
+	record->reported = false;
+	record->context->reported--;
+	(void)client_tell(&session.client, &message.head, sizeof(message), -1, false);
+}
+
+/* `flags`: DLP_MR_BEGIN or 0. */
+static void report(struct mr_record *record, uint32_t flags)
+{
+	struct mr_context *context = record->context;
+
+	for (struct mr_piece *piece = record->pieces; piece; piece = piece->next) {
+		bool first = context->reported == 0 && !record->reported;
+		struct dlp_mr message = {
+			.head.opcode = DLP_MR_ADD,
+			.id = record->number,
+			.context = context->number,
+			.handle = record->id.handle,
+			.lkey = record->id.lkey,
+			.rkey = record->id.rkey,
+			.length = record->id.length,
+			.dev = piece->dev,
+			.ino = piece->ino,
+			.start = piece->start,
+			.end = piece->end,
+			.flags = flags | (record->pinned ? (uint32_t)DLP_MR_PINNED : 0),
+		};
+
+		(void)client_tell(&session.client, &message.head, sizeof(message),
+				  first ? context->fd : -1, false);
+		if (!record->reported) {
+			record->reported = true;
+			context->reported++;
+		}
+	}
+}
+
 int mr_begin(uint64_t addr, uint64_t length, struct mr_context *context, bool on_demand,
 	     struct mr_record **record)
 {
@@ -171,70 +221,30 @@ int mr_begin(uint64_t addr, uint64_t length, struct mr_context *context, bool on
 		return error;
 	}
 	fresh->pinned = !on_demand && !(fresh->fsdax && context->on_demand);
+	/* Should we be killed in the middle, a child with the descriptor would keep the MR alive. */
+	fresh->id.length = length;
+	if (session.client.features & DLP_FEATURE_MR_BEGIN)
+		report(fresh, DLP_MR_BEGIN);
 	*record = fresh;
 	return 0;
 }
 
-static void report_end(struct mr_record *record)
+static void make_live(struct mr_record *record, const void *mr, const struct uverbs_mr *id)
 {
-	struct dlp_mr message = {
-		.head.opcode = DLP_MR_DEL,
-		.id = record->number,
-		.context = record->context->number,
-		.handle = record->id.handle,
-		.lkey = record->id.lkey,
-		.rkey = record->id.rkey,
-		.length = record->id.length,
-	};
-
-	if (!record->reported)
-		return;
-	record->reported = false;
-	record->context->reported--;
-	(void)client_tell(&session.client, &message.head, sizeof(message), -1, false);
-}
-
-static void report_begin(struct mr_record *record)
-{
-	struct mr_context *context = record->context;
-
-	for (struct mr_piece *piece = record->pieces; piece; piece = piece->next) {
-		bool first = context->reported == 0 && !record->reported;
-		struct dlp_mr message = {
-			.head.opcode = DLP_MR_ADD,
-			.id = record->number,
-			.context = context->number,
-			.handle = record->id.handle,
-			.lkey = record->id.lkey,
-			.rkey = record->id.rkey,
-			.length = record->id.length,
-			.dev = piece->dev,
-			.ino = piece->ino,
-			.start = piece->start,
-			.end = piece->end,
-			.flags = record->pinned ? DLP_MR_PINNED : 0,
-		};
-
-		(void)client_tell(&session.client, &message.head, sizeof(message),
-				  first ? context->fd : -1, false);
-		if (!record->reported) {
-			record->reported = true;
-			context->reported++;
-		}
-	}
+	record->id = *id;
+	record->node.start = (uintptr_t)mr;
+	record->node.end = record->node.start + 1;
+	record->state = MR_LIVE;
+	tree_insert(&by_struct, &record->node);
+	report(record, 0);
+	table_wake();
 }
 
 int mr_registered(struct mr_record *record, const void *mr, const struct uverbs_mr *id)
 {
 	if (record->doomed)
 		return -ENXIO;
-	record->id = *id;
-	record->node.start = (uintptr_t)mr;
-	record->node.end = record->node.start + 1;
-	record->state = MR_LIVE;
-	tree_insert(&by_struct, &record->node);
-	report_begin(record);
-	table_wake();
+	make_live(record, mr, id);
 	return 0;
 }
 
@@ -428,6 +438,75 @@ int mr_destroy_on(uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, bool
 			first = error;
 	}
 	return first;
+}
+
+/* --- re-registration ------------------------------------------------------------------------- */
+
+/* Other keys: to the daemon another MR, told before the first is taken back. */
+static void report_changed(struct mr_record *record, const struct uverbs_mr *id)
+{
+	struct dlp_mr before = {
+		.head.opcode = DLP_MR_DEL,
+		.id = record->number,
+		.context = record->context->number,
+		.handle = record->id.handle,
+		.lkey = record->id.lkey,
+		.rkey = record->id.rkey,
+		.length = record->id.length,
+	};
+
+	record->number = ++record_numbers;
+	record->id = *id;
+	report(record, 0);
+	(void)client_tell(&session.client, &before.head, sizeof(before), -1, false);
+}
+
+void mr_reregistered(struct mr_record *old, struct mr_record *fresh, bool moved, const void *mr,
+		     const struct uverbs_mr *id)
+{
+	if (old && !moved) {
+		if (old->id.lkey != id->lkey || old->id.rkey != id->rkey ||
+		    old->id.handle != id->handle)
+			report_changed(old, id);
+		old->state = MR_LIVE;
+		table_wake();
+		return;
+	}
+	if (old)
+		mr_end(old);
+	if (!fresh)
+		return;
+	make_live(fresh, mr, id);
+	/* if that fails, whoever revokes tries it again, and says so */
+	if (fresh->doomed && destroy(fresh) == 0)
+		mr_reap(0, 0, 0, 0);
+}
+
+void mr_rereg_failed(struct mr_record *old, struct mr_record *fresh, bool valid, const void *mr,
+		     const struct uverbs_mr *id)
+{
+	struct mr_piece **last;
+
+	if (fresh && valid)
+		mr_end(fresh);
+	else if (fresh && !old)
+		make_live(fresh, mr, id);
+	if (!old)
+		return;
+	old->state = MR_LIVE;
+	if (fresh && !valid) {
+		for (last = &old->pieces; *last; last = &(*last)->next)
+			;
+		*last = fresh->pieces;
+		fresh->pieces = NULL;
+		old->addr = old->addr < fresh->addr ? old->addr : fresh->addr;
+		old->end = old->end > fresh->end ? old->end : fresh->end;
+		old->fsdax |= fresh->fsdax;
+		old->pinned = true; /* so it ends first */
+		mr_end(fresh);
+		report(old, 0);
+	}
+	table_wake();
 }
 
 /* --- the end of a context -------------------------------------------------------------------- */

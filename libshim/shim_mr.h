@@ -78,6 +78,17 @@ int mr_begin(uint64_t addr, uint64_t length, struct mr_context *context, bool on
 /* It is registered: 0, and the daemon is told; -ENXIO: revoked meanwhile. Then, and when it failed,
  * the caller deregisters and calls mr_end(). */
 int mr_registered(struct mr_record *record, const void *mr, const struct uverbs_mr *id);
+/*
+ * A re-registration of `old` (NULL: was none of ours), which its caller has put into MR_DEREGISTERING,
+ * on `fresh` of mr_begin() (NULL: not on the table's memory, or `moved` is false: only its protection
+ * domain or its access changed). Done: the one takes the other's place; what was revoked meanwhile is
+ * destroyed here, and deregistered by the program as any revoked MR. Failed: `valid`, the old one is as
+ * it was; else nobody knows which memory it has, and it depends on both.
+ */
+void mr_reregistered(struct mr_record *old, struct mr_record *fresh, bool moved, const void *mr,
+		     const struct uverbs_mr *id);
+void mr_rereg_failed(struct mr_record *old, struct mr_record *fresh, bool valid, const void *mr,
+		     const struct uverbs_mr *id);
 /* The MR of the program's struct, if it is ours. */
 struct mr_record *mr_find(const void *mr);
 /* A live MR with these keys now: has somebody else destroyed it, the daemon since we did not answer? Its

@@ -113,7 +113,7 @@ static void tell_revoked(const struct dlp_ev_break *event, const struct named *n
 	if (named->address)
 		say("lease on %s [%llu,%llu) of process %d is revoked, for %s (pid %d, uid %u): "
 		    "%s; "
-		    "its mapping gives SIGBUS from now on, its MRs are gone",
+		    "its mapping gives SIGBUS from now on, and its MRs end",
 		    named->path, (unsigned long long)event->start, (unsigned long long)event->end,
 		    (int)getpid(), event->comm[0] ? event->comm : "?", (int)event->pid, event->uid,
 		    dlp_cause_text(event->cause));

@@ -9,21 +9,24 @@
  * of libibverbs are used here; its functions are looked up, in the versions that programs are
  * linked to, when they are first needed: it may come with a plug-in only.
  *
- * Passed through and not followed, but said if it is on leased memory: ibv_rereg_mr, ibv_reg_mr_ex. Not
- * seen: ibv_import_mr, ibv_reg_dmabuf_mr; and implicit on-demand MRs (the whole address space), which
- * reach what is mapped and nothing else, so that replacing the mapping is all there is to do.
+ * Not followed:
+ *   ibv_reg_mr_ex	(IBVERBS_1.15) is passed through, and said if it is on leased memory
+ *   implicit on-demand MRs (the whole address space) reach what is mapped and nothing else: replacing
+ *			the mapping is all there is to do
+ *   ibv_import_mr	gives another name to an MR that somebody has registered and that ends with his
+ *			lease; deregistering it afterwards fails with ENOENT
+ *   ibv_reg_dmabuf_mr	no dma-buf can be made of a pool's file: udmabuf wants a sealed memfd
+ *   ibv_advise_mr	changes nothing that a registration has not
+ *   memory windows	an MR with one bound cannot be destroyed: the revocation fails, the daemon is
+ *			told so, and it fences
  */
-#include <dlfcn.h>
 #include <errno.h>
-#include <infiniband/verbs.h>
 #include <stdint.h>
 
 #include "libshim/shim_mr.h"
+#include "libshim/shim_real_verbs.h"
 #include "libshim/shim_session.h"
 #include "libshim/shim_table.h"
-
-#undef ibv_reg_mr
-#undef ibv_reg_mr_iova
 
 /* No header declares all of these as functions. */
 SHIM_EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access);
@@ -33,94 +36,27 @@ SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_
 					    uint64_t iova, unsigned int access);
 SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr);
 SHIM_EXPORT int ibv_close_device(struct ibv_context *context);
-SHIM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length, int access);
+SHIM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr,
+			     size_t length, int access);
 SHIM_EXPORT struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, void *attributes);
 
-enum verb { REG_MR, REG_MR_IOVA, REG_MR_IOVA2, DEREG_MR, CLOSE_DEVICE, REREG_MR, REG_MR_EX, VERB_COUNT };
-
-static const struct {
-	const char *name, *version;
-} verbs[VERB_COUNT] = {
-	[REG_MR] = {"ibv_reg_mr", "IBVERBS_1.1"},
-	[REG_MR_IOVA] = {"ibv_reg_mr_iova", "IBVERBS_1.7"},
-	[REG_MR_IOVA2] = {"ibv_reg_mr_iova2", "IBVERBS_1.8"},
-	[DEREG_MR] = {"ibv_dereg_mr", "IBVERBS_1.1"},
-	[CLOSE_DEVICE] = {"ibv_close_device", "IBVERBS_1.1"},
-	[REREG_MR] = {"ibv_rereg_mr", "IBVERBS_1.1"},
-	[REG_MR_EX] = {"ibv_reg_mr_ex", "IBVERBS_1.15"},
-};
-
-/* libibverbs' ibv_reg_mr calls its ibv_reg_mr_iova2 through the PLT, so comes here again: once is
- * enough. */
-static __thread int in_verbs __attribute__((tls_model("initial-exec")));
-
-/* The library's own, or NULL with errno ENOSYS. Every thread that looks finds the same. */
-static void *real_verb(enum verb verb)
+/* Is the call to go straight to the library? */
+static bool passes(void)
 {
-	static void *found[VERB_COUNT];
-	void *function = __atomic_load_n(&found[verb], __ATOMIC_ACQUIRE), *library;
-
-	if (function)
-		return function;
-	/* If a plug-in brought it, it must stay when the plug-in goes: its address is kept here. */
-	library = dlopen("libibverbs.so.1", RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
-	function = dlvsym(RTLD_NEXT, verbs[verb].name, verbs[verb].version);
-	if (!function && library)
-		function = dlvsym(library, verbs[verb].name, verbs[verb].version);
-	if (library)
-		dlclose(library);
-	if (!function)
-		errno = ENOSYS;
-	__atomic_store_n(&found[verb], function, __ATOMIC_RELEASE);
-	return function;
-}
-
-struct registration {
-	enum verb verb;
-	struct ibv_pd *pd;
-	void *addr;
-	size_t length;
-	uint64_t iova;
-	unsigned access;
-};
-
-static struct ibv_mr *real_register(const struct registration *r, unsigned access)
-{
-	union {
-		void *any;
-		struct ibv_mr *(*reg_mr)(struct ibv_pd *, void *, size_t, int);
-		struct ibv_mr *(*reg_mr_iova)(struct ibv_pd *, void *, size_t, uint64_t, int);
-		struct ibv_mr *(*reg_mr_iova2)(struct ibv_pd *, void *, size_t, uint64_t, unsigned);
-	} real = {.any = real_verb(r->verb)};
-	struct ibv_mr *mr;
-
-	if (!real.any)
-		return NULL;
-	in_verbs++;
-	if (r->verb == REG_MR)
-		mr = real.reg_mr(r->pd, r->addr, r->length, (int)access);
-	else if (r->verb == REG_MR_IOVA)
-		mr = real.reg_mr_iova(r->pd, r->addr, r->length, r->iova, (int)access);
-	else
-		mr = real.reg_mr_iova2(r->pd, r->addr, r->length, r->iova, access);
-	in_verbs--;
-	return mr;
+	return in_verbs || shim_inside || session.mode == SHIM_OFF;
 }
 
 static int real_deregister(struct ibv_mr *mr)
 {
-	union {
-		void *any;
-		int (*dereg_mr)(struct ibv_mr *);
-	} real = {.any = real_verb(DEREG_MR)};
-	int error;
+	return real_verb(&(struct verb_call){.verb = DEREG_MR, .mr = mr}).code;
+}
 
-	if (!real.any)
-		return ENOSYS;
-	in_verbs++;
-	error = real.dereg_mr(mr);
-	in_verbs--;
-	return error;
+static struct uverbs_mr id_of(const struct ibv_mr *mr, size_t length)
+{
+	return (struct uverbs_mr){.handle = mr->handle,
+				  .lkey = mr->lkey,
+				  .rkey = mr->rkey,
+				  .length = length};
 }
 
 /* Whether the device can do on-demand MRs at all; its name says nothing. */
@@ -156,7 +92,7 @@ static struct mr_context *context_of(struct ibv_context *verbs_context)
 }
 
 /* Touches the pages beforehand, as a pinned registration would have; a wish only. */
-static void prefetch(const struct registration *r, const struct ibv_mr *mr)
+static void prefetch(const struct verb_call *r, const struct ibv_mr *mr)
 {
 	struct verbs_context *extended = verbs_get_ctx_op(r->pd->context, advise_mr);
 	const unsigned writing = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
@@ -180,14 +116,19 @@ static void prefetch(const struct registration *r, const struct ibv_mr *mr)
 	errno = saved;
 }
 
-static void say_why(const struct registration *r, bool ours, int error)
+static const struct ibv_context *device_of(const struct verb_call *r)
+{
+	return r->mr ? r->mr->context : r->pd->context;
+}
+
+static void say_why(const struct verb_call *r, bool ours, int error)
 {
 	if (error != EOPNOTSUPP || (r->access & IBV_ACCESS_ON_DEMAND))
 		return;
-	if (ours && say_first(SAY_NO_ODP, (uintptr_t)r->pd->context, 0))
+	if (ours && say_first(SAY_NO_ODP, (uintptr_t)device_of(r), 0))
 		say("%s cannot register memory on demand, and the kernel allows nothing else on "
 		    "file-system DAX",
-		    r->pd->context->device->name);
+		    device_of(r)->device->name);
 	else if (!ours && say_first(SAY_UNLEASED_MR, 0, 0))
 		say("the kernel refused to register memory that has no lease: if it is a file's on "
 		    "file-system DAX, "
@@ -195,24 +136,24 @@ static void say_why(const struct registration *r, bool ours, int error)
 }
 
 /* The record is in MR_REGISTERING: registers, and makes it live or takes it back. */
-static struct ibv_mr *register_leased(const struct registration *r, struct mr_record *record)
+static struct ibv_mr *register_leased(const struct verb_call *r, struct mr_record *record)
 {
-	unsigned access = r->access | (record->pinned ? 0 : (unsigned)IBV_ACCESS_ON_DEMAND);
-	struct ibv_mr *mr = real_register(r, access);
-	int error = mr ? 0 : errno;
+	struct verb_call on_demand = *r;
+	struct ibv_mr *mr;
 	struct hook hook;
+	int error;
 
+	on_demand.access |= record->pinned ? 0 : (unsigned)IBV_ACCESS_ON_DEMAND;
+	mr = real_verb(&on_demand).mr;
+	error = mr ? 0 : errno;
 	if (mr) {
-		struct uverbs_mr id = {.handle = mr->handle,
-				       .lkey = mr->lkey,
-				       .rkey = mr->rkey,
-				       .length = r->length};
+		struct uverbs_mr id = id_of(mr, r->length);
 
 		table_lock(&hook);
 		error = -mr_registered(record, mr, &id);
 		table_unlock(&hook);
 		if (error == 0) {
-			if (access != r->access)
+			if (on_demand.access != r->access)
 				prefetch(r, mr);
 			return mr;
 		}
@@ -226,7 +167,7 @@ static struct ibv_mr *register_leased(const struct registration *r, struct mr_re
 	return NULL;
 }
 
-static struct ibv_mr *reg(const struct registration *r)
+static struct ibv_mr *reg(const struct verb_call *r)
 {
 	struct mr_context *context;
 	struct mr_record *record;
@@ -234,9 +175,8 @@ static struct ibv_mr *reg(const struct registration *r)
 	struct hook hook;
 	int error;
 
-	if (in_verbs || shim_inside || session.mode == SHIM_OFF ||
-	    (!r->addr && r->length == SIZE_MAX))
-		return real_register(r, r->access);
+	if (passes() || (!r->addr && r->length == SIZE_MAX))
+		return real_verb(r).mr;
 	error = 1;
 	if (table_hits(r->addr, r->length)) {
 		context = context_of(r->pd->context);
@@ -253,7 +193,7 @@ static struct ibv_mr *reg(const struct registration *r)
 	}
 	if (error == 0)
 		return register_leased(r, record);
-	mr = real_register(r, r->access);
+	mr = real_verb(r).mr;
 	if (!mr)
 		say_why(r, false, errno);
 	return mr;
@@ -261,34 +201,34 @@ static struct ibv_mr *reg(const struct registration *r)
 
 SHIM_EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access)
 {
-	return reg(&(struct registration){.verb = REG_MR,
-					  .pd = pd,
-					  .addr = addr,
-					  .length = length,
-					  .iova = (uintptr_t)addr,
-					  .access = (unsigned)access});
+	return reg(&(struct verb_call){.verb = REG_MR,
+				       .pd = pd,
+				       .addr = addr,
+				       .length = length,
+				       .iova = (uintptr_t)addr,
+				       .access = (unsigned)access});
 }
 
 SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length,
 					   uint64_t iova, int access)
 {
-	return reg(&(struct registration){.verb = REG_MR_IOVA,
-					  .pd = pd,
-					  .addr = addr,
-					  .length = length,
-					  .iova = iova,
-					  .access = (unsigned)access});
+	return reg(&(struct verb_call){.verb = REG_MR_IOVA,
+				       .pd = pd,
+				       .addr = addr,
+				       .length = length,
+				       .iova = iova,
+				       .access = (unsigned)access});
 }
 
 SHIM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
 					    uint64_t iova, unsigned int access)
 {
-	return reg(&(struct registration){.verb = REG_MR_IOVA2,
-					  .pd = pd,
-					  .addr = addr,
-					  .length = length,
-					  .iova = iova,
-					  .access = access});
+	return reg(&(struct verb_call){.verb = REG_MR_IOVA2,
+				       .pd = pd,
+				       .addr = addr,
+				       .length = length,
+				       .iova = iova,
+				       .access = access});
 }
 
 SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
@@ -298,7 +238,7 @@ SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 	bool destroyed = false;
 	int error;
 
-	if (in_verbs || shim_inside || session.mode == SHIM_OFF)
+	if (passes())
 		return real_deregister(mr);
 	table_lock(&hook);
 	record = mr_find(mr);
@@ -330,32 +270,123 @@ SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 
 SHIM_EXPORT int ibv_close_device(struct ibv_context *verbs_context)
 {
-	union {
-		void *any;
-		int (*close_device)(struct ibv_context *);
-	} real = {.any = real_verb(CLOSE_DEVICE)};
+	const struct verb_call call = {.verb = CLOSE_DEVICE, .context = verbs_context};
 	struct mr_context *context;
 	struct hook hook;
 	int error;
 
-	if (!real.any)
-		return ENOSYS;
 	if (in_verbs || shim_inside)
-		return real.close_device(verbs_context);
+		return real_verb(&call).code;
 	table_lock(&hook);
 	context = mr_context_find(verbs_context);
 	if (context)
 		mr_context_closing(context);
 	table_unlock(&hook);
-	in_verbs++;
-	error = real.close_device(verbs_context);
-	in_verbs--;
+	error = real_verb(&call).code;
 	if (context) {
 		table_lock(&hook);
 		mr_context_closed(context);
 		table_unlock(&hook);
 	}
 	return error;
+}
+
+/* --- re-registration ------------------------------------------------------------------------- */
+
+struct rereg {
+	struct verb_call call;
+	bool moves; /* to other memory */
+	struct mr_record *old, *fresh;
+};
+
+/* 0, or a code of ibv_rereg_mr and errno: the library is not asked. */
+static int rereg_begin(struct rereg *r)
+{
+	uint64_t start = (uintptr_t)r->call.addr;
+	struct mr_context *context = NULL;
+	struct hook hook;
+	int error = 0;
+
+	if (r->moves && table_hits(r->call.addr, r->call.length))
+		context = context_of(r->call.mr->context);
+	table_lock(&hook);
+	r->old = mr_find(r->call.mr);
+	if (r->old && r->old->state == MR_DESTROYED) {
+		table_unlock(&hook);
+		errno = ENXIO; /* revoked; what can still be done is to deregister it */
+		return IBV_REREG_MR_ERR_CMD;
+	}
+	if (r->moves && table_first(start, start + r->call.length)) {
+		bool on_demand = r->call.flags & IBV_REREG_MR_CHANGE_ACCESS
+					 ? r->call.access & IBV_ACCESS_ON_DEMAND
+					 : r->old && !r->old->pinned;
+
+		error = context ? mr_begin(start, r->call.length, context, on_demand, &r->fresh)
+				: -ENOMEM;
+	}
+	if (error == 0 && r->old)
+		r->old->state = MR_DEREGISTERING;
+	table_unlock(&hook);
+	errno = -error;
+	return error < 0 ? IBV_REREG_MR_ERR_INPUT : 0;
+}
+
+static void rereg_end(struct rereg *r, int code)
+{
+	bool done = code == 0 || code == IBV_REREG_MR_ERR_DO_FORK_OLD;
+	bool valid = code == IBV_REREG_MR_ERR_INPUT || code == IBV_REREG_MR_ERR_DONT_FORK_NEW;
+	size_t length = done && r->moves ? r->call.length : r->call.mr->length;
+	struct uverbs_mr id = id_of(r->call.mr, length);
+	struct hook hook;
+
+	if (!r->old && !r->fresh)
+		return;
+	table_lock(&hook);
+	if (done)
+		mr_reregistered(r->old, r->fresh, r->moves, r->call.mr, &id);
+	else
+		mr_rereg_failed(r->old, r->fresh, valid, r->call.mr, &id);
+	table_unlock(&hook);
+}
+
+SHIM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr,
+			     size_t length, int access)
+{
+	struct rereg r = {
+		.call = {.verb = REREG_MR,
+			 .mr = mr,
+			 .flags = flags,
+			 .pd = pd,
+			 .addr = addr,
+			 .length = length,
+			 .access = (unsigned)access},
+		.moves = flags & IBV_REREG_MR_CHANGE_TRANSLATION,
+	};
+	const struct mr_record *stays;
+	int code, error;
+
+	if (passes())
+		return real_verb(&r.call).code;
+	code = rereg_begin(&r);
+	if (code)
+		return code;
+	/* on demand it was made, or must be: the program's wish for other access says nothing of that */
+	stays = r.moves ? r.fresh : r.old;
+	if (stays && !stays->pinned && (flags & IBV_REREG_MR_CHANGE_ACCESS))
+		r.call.access |= IBV_ACCESS_ON_DEMAND;
+	code = real_verb(&r.call).code;
+	/* rxe changes the rights of an on-demand MR, but does not take the word on-demand with them */
+	if (code == IBV_REREG_MR_ERR_CMD && errno == EOPNOTSUPP && !r.moves &&
+	    r.call.access != (unsigned)access) {
+		r.call.access = (unsigned)access;
+		code = real_verb(&r.call).code;
+	}
+	error = errno;
+	if (code == IBV_REREG_MR_ERR_CMD && r.fresh)
+		say_why(&r.call, r.fresh->fsdax, error);
+	rereg_end(&r, code);
+	errno = error;
+	return code;
 }
 
 /* An MR made past us. Its memory is not kept for it, and it does not end with the lease. */
@@ -371,38 +402,19 @@ static void say_uncovered(const char *verb, const struct ibv_mr *mr)
 	leased = table_first(start, end) != NULL;
 	table_unlock(&hook);
 	if (leased && say_first(SAY_UNCOVERED, 0, 0))
-		say("%s: its MR is on leased memory, and the lease does not cover it: it is not destroyed when the "
+		say("%s: its MR is on leased memory, and the lease does not cover it: it is not "
+		    "destroyed when the "
 		    "lease ends; use ibv_reg_mr",
 		    verb);
 }
 
-SHIM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length, int access)
-{
-	union {
-		void *any;
-		int (*rereg_mr)(struct ibv_mr *, int, struct ibv_pd *, void *, size_t, int);
-	} real = {.any = real_verb(REREG_MR)};
-	int error;
-
-	if (!real.any)
-		return ENOSYS;
-	error = real.rereg_mr(mr, flags, pd, addr, length, access);
-	if (error == 0 && (flags & IBV_REREG_MR_CHANGE_TRANSLATION) && !in_verbs && !shim_inside)
-		say_uncovered("ibv_rereg_mr", mr);
-	return error;
-}
-
 SHIM_EXPORT struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, void *attributes)
 {
-	union {
-		void *any;
-		struct ibv_mr *(*reg_mr_ex)(struct ibv_pd *, void *);
-	} real = {.any = real_verb(REG_MR_EX)};
-	struct ibv_mr *mr;
+	struct ibv_mr *mr = real_verb(&(struct verb_call){.verb = REG_MR_EX,
+							  .pd = pd,
+							  .attributes = attributes})
+				    .mr;
 
-	if (!real.any)
-		return NULL;
-	mr = real.reg_mr_ex(pd, attributes);
 	if (mr && !in_verbs && !shim_inside)
 		say_uncovered("ibv_reg_mr_ex", mr);
 	return mr;
