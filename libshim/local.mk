@@ -101,4 +101,10 @@ shim_mr_SOURCES = tests/guest/shim_mr.c tests/unit/shim_check.h daemon/uverbs.c 
 shim_mr_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBIBVERBS_CFLAGS)
 shim_mr_LDADD = $(LIBIBVERBS_LIBS)
 
+# Speaks the protocol without the shim.
+check_PROGRAMS += mr_begun
+mr_begun_SOURCES = tests/guest/mr_begun.c tests/unit/shim_check.h $(shim_shared_sources)
+mr_begun_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBIBVERBS_CFLAGS)
+mr_begun_LDADD = $(LIBIBVERBS_LIBS) -lpthread
+
 EXTRA_DIST += tests/host/shim_threads

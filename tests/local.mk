@@ -25,6 +25,7 @@ EXTRA_DIST += \
 	tests/guest/keeper \
 	tests/guest/inside \
 	tests/guest/leases \
+	tests/guest/lib.sh \
 	tests/guest/mkinitramfs \
 	tests/guest/nfs_export \
 	tests/guest/run \

@@ -3,7 +3,8 @@
  * What an MR keeps (C22), in a program that knows nothing of leases: run it under daxlease-run
  * --mode require in the guest. Remote writes go from one queue pair of the process to another.
  *
- *   shim_mr FILE       FILE: on file-system DAX, 4 MiB, written
+ *   shim_mr FILE            FILE: on file-system DAX, 4 MiB, written
+ *   shim_mr --window FILE   binds a memory window to an MR on it, says "bound", waits
  */
 #include <fcntl.h>
 #include <infiniband/verbs.h>
@@ -114,10 +115,13 @@ static bool is_mapped(const char *at)
 /* How many leases on the file the daemon has. */
 static bool leases_are(int wanted)
 {
+	int count = 0;
+
 	for (int try = 0; try < 200; try++) {
 		FILE *list = popen("daxleasectl list --output path 2>/dev/null", "r");
 		char line[4096];
-		int count = 0;
+
+		count = 0;
 
 		CHECK(list);
 		while (fgets(line, sizeof(line), list))
@@ -127,6 +131,7 @@ static bool leases_are(int wanted)
 			return true;
 		usleep(10000);
 	}
+	fprintf(stderr, "there are %d leases instead of %d\n", count, wanted);
 	return false;
 }
 
@@ -229,6 +234,168 @@ static void destroyed_outside(void)
 	CHECK(next->length == MIB && ibv_dereg_mr(next) == 0);
 }
 
+/* One MR over two mappings and memory that is none of ours; the first is unmapped under it. */
+static void several_mappings(void)
+{
+	char *place = mmap(NULL, 3 * MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct ibv_mr *mr;
+
+	CHECK(place != MAP_FAILED);
+	CHECK(mmap(place, MIB, RW, MAP_SHARED | MAP_FIXED, fd, 2 * MIB) == place);
+	CHECK(mmap(place + MIB, MIB, RW, MAP_SHARED | MAP_FIXED, fd, 0) == place + MIB);
+	mr = ibv_reg_mr(pd, place, 3 * MIB, ACCESS);
+	CHECK(mr && leases_are(2));
+	CHECK(write_remote(mr, place, 0, 'K') == IBV_WC_SUCCESS && file_has(2 * MIB, 'K'));
+	CHECK(write_remote(mr, place, MIB, 'L') == IBV_WC_SUCCESS && file_has(0, 'L'));
+	CHECK(write_remote(mr, place, 2 * MIB, 'M') == IBV_WC_SUCCESS && place[2 * MIB] == 'M');
+	CHECK(munmap(place, MIB) == 0 && leases_are(2));
+	CHECK(write_remote(mr, place, 0, 'N') == IBV_WC_SUCCESS && file_has(2 * MIB, 'N'));
+	CHECK(ibv_dereg_mr(mr) == 0 && leases_are(1) && !is_mapped(place));
+	CHECK(munmap(place + MIB, 2 * MIB) == 0 && leases_are(0));
+}
+
+/* Something else mapped over an MR must end it: that shows that it is still known. */
+static void ends_with_its_memory(struct ibv_mr *mr, char *map)
+{
+	CHECK(mmap(map, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == map);
+	CHECK(write_remote(mr, map, 4096, 'Z') == IBV_WC_REM_ACCESS_ERR && map[4096] == 0);
+	CHECK(ibv_dereg_mr(mr) == 0 && munmap(map, 2 * MIB) == 0 && leases_are(0));
+}
+
+static void reregistered(void)
+{
+	char *map = map_file(), *other;
+	struct ibv_mr *mr = ibv_reg_mr(pd, map, MIB, ACCESS);
+	struct ibv_pd *second = ibv_alloc_pd(context);
+	int code;
+
+	CHECK(mr && second);
+	/* A provider need not be able to: then the MR is what it was. */
+	code = ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
+			    ACCESS | IBV_ACCESS_REMOTE_READ);
+	CHECK(code == 0 || errno == EOPNOTSUPP);
+	CHECK(write_remote(mr, map, 4096, 'O') == IBV_WC_SUCCESS && file_has(4096, 'O'));
+	code = ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_PD, second, NULL, 0, 0);
+	CHECK(code == 0 ? mr->pd == second : errno == EOPNOTSUPP);
+	if (code == 0) {
+		CHECK(write_remote(mr, map, 4096, 'P') == IBV_WC_REM_ACCESS_ERR);
+		CHECK(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_PD, pd, NULL, 0, 0) == 0);
+	} else {
+		check_skip = "the provider has no ibv_rereg_mr: only its failing was tried";
+	}
+	CHECK(write_remote(mr, map, 4096, 'Q') == IBV_WC_SUCCESS && file_has(4096, 'Q'));
+	ends_with_its_memory(mr, map);
+	CHECK(ibv_dealloc_pd(second) == 0);
+
+	/* Other memory. If that fails nobody knows what the MR has then: it must depend on both. */
+	map = map_file();
+	other = mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mr = ibv_reg_mr(pd, other, MIB, ACCESS);
+	CHECK(mr);
+	code = ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_ACCESS, NULL,
+			    map, MIB, ACCESS);
+	CHECK(code == 0 || errno == EOPNOTSUPP);
+	CHECK(munmap(map, 2 * MIB) == 0 && leases_are(1) && ibv_dereg_mr(mr) == 0);
+	CHECK(leases_are(0) && munmap(other, MIB) == 0);
+	map = map_file();
+	mr = ibv_reg_mr(pd, map, MIB, ACCESS);
+	CHECK(mr);
+	code = ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION, NULL, map + MIB, MIB / 2, 0);
+	CHECK(code == 0 || errno == EOPNOTSUPP);
+	CHECK(ibv_dereg_mr(mr) == 0 && munmap(map, 2 * MIB) == 0 && leases_are(0));
+}
+
+/* Prefetching (inline, past every hook) what is leased, and what is not there any more. */
+static void advised(void)
+{
+	char *map = map_file();
+	struct ibv_mr *mr = ibv_reg_mr(pd, map, MIB, ACCESS);
+	struct ibv_sge sge = {(uintptr_t)map, MIB, mr ? mr->lkey : 0};
+
+	CHECK(mr);
+	if (ibv_advise_mr(pd, IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE, IBV_ADVISE_MR_FLAG_FLUSH, &sge,
+			  1) != 0)
+		check_skip = "the provider has no ibv_advise_mr";
+	CHECK(mmap(map, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == map);
+	CHECK(ibv_advise_mr(pd, IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE, IBV_ADVISE_MR_FLAG_FLUSH, &sge,
+			    1) != 0);
+	CHECK(ibv_dereg_mr(mr) == 0 && munmap(map, 2 * MIB) == 0 && leases_are(0));
+}
+
+/* The whole address space. What is replaced is out of its reach, too. */
+static void implicit(void)
+{
+	struct ibv_mr *mr = ibv_reg_mr(pd, NULL, SIZE_MAX, ACCESS | IBV_ACCESS_ON_DEMAND);
+
+	if (!mr) {
+		check_skip = "the device has no implicit on-demand MRs";
+		return;
+	}
+	CHECK(ibv_dereg_mr(mr) == 0);
+}
+
+/* An MR that a memory window is bound to: the kernel does not destroy it. */
+static struct ibv_mw *bind_window(struct ibv_mr *mr, char *map, struct ibv_qp *qp)
+{
+	struct ibv_mw *mw = ibv_alloc_mw(pd, IBV_MW_TYPE_1);
+	struct ibv_mw_bind bind = {.send_flags = IBV_SEND_SIGNALED,
+				   .bind_info = {.mr = mr,
+						 .addr = (uintptr_t)map,
+						 .length = MIB,
+						 .mw_access_flags = IBV_ACCESS_REMOTE_WRITE}};
+	struct ibv_wc done;
+	int count;
+
+	CHECK(mw && ibv_bind_mw(qp, mw, &bind) == 0);
+	while ((count = ibv_poll_cq(cq, 1, &done)) == 0)
+		;
+	CHECK(count == 1 && done.status == IBV_WC_SUCCESS);
+	return mw;
+}
+
+static struct ibv_mr *windowed(char *map, struct ibv_mw **mw, struct ibv_qp *ends[2])
+{
+	struct ibv_mr *mr = ibv_reg_mr(pd, map, MIB, ACCESS | IBV_ACCESS_MW_BIND);
+
+	CHECK(mr);
+	ends[0] = make_qp();
+	ends[1] = make_qp();
+	connect_qp(ends[0], ends[1]);
+	connect_qp(ends[1], ends[0]);
+	*mw = bind_window(mr, map, ends[0]);
+	return mr;
+}
+
+static void window(void)
+{
+	char *map = map_file();
+	struct ibv_qp *ends[2];
+	struct ibv_mw *mw;
+	struct ibv_mr *mr = windowed(map, &mw, ends);
+
+	/* what cannot be ended is not mapped over, and stays as it was */
+	CHECK(mmap(map, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED);
+	CHECK(write_remote(mr, map, 4096, 'R') == IBV_WC_SUCCESS && file_has(4096, 'R'));
+	CHECK(leases_are(1) && ibv_dealloc_mw(mw) == 0);
+	CHECK(ibv_destroy_qp(ends[0]) == 0 && ibv_destroy_qp(ends[1]) == 0);
+	ends_with_its_memory(mr, map);
+}
+
+/* For a revocation from outside: binds, says so, and waits. */
+static int hold_window(void)
+{
+	char *map = map_file();
+	struct ibv_qp *ends[2];
+	struct ibv_mw *mw;
+
+	(void)windowed(map, &mw, ends);
+	printf("bound\n");
+	fflush(stdout);
+	while (pause() < 0)
+		;
+	return 0;
+}
+
 /* The last: an MR is left when the device is closed. */
 static void device_closed(void)
 {
@@ -245,14 +412,20 @@ int main(int argc, char **argv)
 		{"C22 mremap under one", mremap_under_mr},
 		{"C22 MAP_FIXED over one ends it", mapped_over},
 		{"C21 registered by iova, mixed, and not ours", other_registrations},
-		{"C23 an MR that was destroyed from outside can be deregistered", destroyed_outside},
+		{"C23 an MR that was destroyed from outside can be deregistered",
+		 destroyed_outside},
+		{"C22 one MR over several mappings, and over memory of no pool", several_mappings},
+		{"C22 ibv_rereg_mr, also one that fails", reregistered},
+		{"C17 a prefetch reaches nothing that is gone", advised},
+		{"C17 implicit on-demand MRs", implicit},
+		{"C17 an MR with a memory window is not mapped over", window},
 		{"C1 ibv_close_device with an MR left", device_closed},
 		{0},
 	};
 	struct ibv_device **devices = ibv_get_device_list(NULL);
 
-	CHECK(argc == 2 && devices && devices[0]);
-	path = argv[1];
+	CHECK(argc >= 2 && devices && devices[0]);
+	path = argv[argc - 1];
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	CHECK(fd >= 0);
 	context = ibv_open_device(devices[0]);
@@ -261,5 +434,7 @@ int main(int argc, char **argv)
 	source_page = mmap(NULL, 4096, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	source = ibv_reg_mr(pd, source_page, 4096, IBV_ACCESS_LOCAL_WRITE);
 	CHECK(source);
+	if (argc > 2 && strcmp(argv[1], "--window") == 0)
+		return hold_window();
 	return check_all(tests);
 }
