@@ -273,6 +273,7 @@ struct session {
 	struct grant *grant;	   /* in progress: no further call is read meanwhile */
 	struct dlp_head hello; /* the request, while it waits */
 	bool looked;  /* a call was looked at and not consumed yet */
+	bool returned; /* none was consumed since a daemon before us */
 	int hello_fd; /* the client's end of its events channel, until the store has ours and HELLO is answered; -1 */
 	struct mr_context *contexts;
 	unsigned destroying; /* worker jobs under way */

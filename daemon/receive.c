@@ -59,14 +59,6 @@ void hello_cancel(struct session *s)
 	s->hello_fd = -1;
 }
 
-/* The reply to a HELLO that a daemon before has handled may not have left: then its other end was closed with it. */
-static bool has_live_events(const struct session *s)
-{
-	struct pollfd p = {.fd = s->events_fd};
-
-	return s->events_fd >= 0 && poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR));
-}
-
 static int make_events(struct session *s)
 {
 	int pair[2], rc;
@@ -94,8 +86,6 @@ static void hello(struct session *s, const struct dlp_hello *m)
 		error = EPROTONOSUPPORT;
 	else if (m->role == DLP_ROLE_ADMIN && !s->may_admin)
 		error = EACCES;
-	else if (has_live_events(s))
-		return;
 	else
 		error = -make_events(s);
 	if (error) {
@@ -255,7 +245,13 @@ void session_consume(struct session *s)
 {
 	if (s->looked)
 		consume(s->daemon, s->calls_fd);
-	s->looked = false;
+	s->looked = s->returned = false;
+}
+
+/* A daemon before us has answered it, and died before it was consumed. (One that was not answered: returned.c.) */
+static bool is_repeated_hello(const struct session *s, const union dlp_buffer *m, ptrdiff_t size)
+{
+	return s->returned && size >= (ptrdiff_t)sizeof(m->head) && m->head.opcode == DLP_HELLO;
 }
 
 /* One packet. 0; -EAGAIN: none there; other: the peer is gone or does not speak our language. It is only looked at, and
@@ -270,6 +266,11 @@ static int receive_call(struct session *s)
 				    s);
 
 	s->looked = n > 0;
+	if (is_repeated_hello(s, &m, n)) {
+		session_consume(s);
+		closer_close(fd, s->uid);
+		return 0;
+	}
 	rc = n > 0    ? dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds)
 	     : n == 0 ? -EPIPE
 		      : (int)n;
@@ -309,7 +310,8 @@ void calls_ready(evutil_socket_t fd, short what, void *arg)
 void session_read_calls(struct session *s)
 {
 	/* What a hang-up does to its state is done by the loop, when it sees that. And not within the handling of one. */
-	for (int i = 0; i < READ_AT_ONCE && !is_waiting(s) && !s->looked && session_has_unread(s); i++) {
+	for (int i = 0; i < READ_AT_ONCE && !is_waiting(s) && !s->looked && session_has_unread(s);
+	     i++) {
 		if (receive_call(s) < 0)
 			break;
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Sessions of a daemon that died, taken back (way 4 of design.md). */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,20 +79,42 @@ struct channels {
 	int memory;	   /* by its own slot */
 };
 
+static bool is_of(const struct saved_session *record, int calls)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return calls >= 0 && getsockopt(calls, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       peer.pid == record->pid;
+}
+
 /* The channels in the session's place. Another client's may be there: who hung up before the last commit had left it. */
 static struct channels channels_of(const struct saved_session *record, struct channels *channels)
 {
 	struct channels none = {-1, -1, -1}, found;
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
 
-	if (record->slot >= STORE_SLOTS || channels[record->slot].calls < 0 ||
-	    getsockopt(channels[record->slot].calls, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
-	    peer.pid != record->pid)
+	if (record->slot >= STORE_SLOTS || !is_of(record, channels[record->slot].calls))
 		return none;
 	found = channels[record->slot];
 	channels[record->slot].calls = channels[record->slot].events = -1;
 	return found;
+}
+
+/* The daemon before us died before it answered HELLO, though something has committed the record by then: the answer's
+ * descriptor, the other end of the events channel, went with it. Nothing was promised to it yet. */
+static bool is_not_greeted(const struct saved_session *record, const struct channels *channels)
+{
+	const struct channels *c = record->slot < STORE_SLOTS ? &channels[record->slot] : NULL;
+	struct pollfd p = {.fd = c ? c->events : -1};
+	struct dlp_head first;
+
+	if (!c || !is_of(record, c->calls))
+		return false;
+	if (c->events >= 0 && (poll(&p, 1, 0) < 0 || !(p.revents & (POLLHUP | POLLERR))))
+		return false;
+	/* (Descriptors that came with it are not taken.) */
+	return recv(c->calls, &first, sizeof(first), MSG_PEEK | MSG_DONTWAIT) == sizeof(first) &&
+	       first.opcode == DLP_HELLO;
 }
 
 static int take_back(struct daemon *d, const struct saved_session *record, uint32_t index,
@@ -105,6 +128,7 @@ static int take_back(struct daemon *d, const struct saved_session *record, uint3
 	if (!s)
 		return -ENOMEM;
 	s->saved = index;
+	s->returned = true;
 	s->events_fd = channels.events;
 	if (record->memory && record->memory <= STORE_SLOTS) {
 		s->memory_slot = record->memory - 1;
@@ -170,9 +194,12 @@ int sessions_restore(struct daemon *d)
 	if (channels)
 		collect(d, channels);
 	while (rc == 0 && (record = saved_next(d, SAVED_SESSION, &cursor))) {
-		rc = take_back(d, record, cursor, channels);
 		if (record->id > d->next_session)
 			d->next_session = record->id;
+		if (is_not_greeted(record, channels))
+			saved_give(d, SAVED_SESSION, cursor); /* greet_others() */
+		else
+			rc = take_back(d, record, cursor, channels);
 	}
 	if (rc == 0)
 		greet_others(d, channels);
