@@ -15,6 +15,7 @@
 #include "libshim/shim_table.h"
 
 #define RETRY_NS UINT64_C(1000000000)
+#define HANG_UP_TRIES 4
 #define LISTENER_STACK (256u * 1024u) /* touched as far as it is used */
 
 struct session session = {.pools_wanted = 1};
@@ -144,30 +145,43 @@ static void hung_up(void)
 	client_close(&session.client);
 	atomic_store(&session.connected, false);
 	atomic_store(&session.pools_known, 0);
-	atomic_store(&last_try_ns, now_ns());
 }
 
-/* Called with the lock held. */
-static void bring_up(void)
+/* Called with the lock held. Whether it is worth another try at once. */
+static bool try_once(void)
 {
 	if (!atomic_load(&session.connected)) {
-		int error;
-
-		if (!due())
-			return;
-		error = client_connect(&session.client, session.socket, DLP_ROLE_HOLDER);
+		int error = client_connect(&session.client, session.socket, DLP_ROLE_HOLDER);
 		if (error < 0) {
 			atomic_store(&last_try_ns, now_ns());
 			if (error == -EPROTONOSUPPORT && say_first(SAY_LOST, 1, 0))
 				say("the daemon at %s speaks another version", session.socket);
-			return;
+			return false;
 		}
 		if (!session.coverage.client) /* fork may hold its lock */
 			coverage_init(&session.coverage, &session.client);
 		atomic_store(&session.connected, true);
 	}
-	if (!up_to_date() && ask_pools() == -EPIPE)
-		hung_up();
+	if (up_to_date() || ask_pools() != -EPIPE)
+		return false;
+	hung_up();
+	return !atomic_load(&session.lost);
+}
+
+/* Called with the lock held. For a second after a failure mappings are made without a lease: that a daemon has hung up
+ * is none, as long as it answers again. */
+static void bring_up(void)
+{
+	unsigned tries = 0;
+
+	if (!atomic_load(&session.connected) && !due())
+		return;
+	while (try_once()) {
+		if (++tries == HANG_UP_TRIES) {
+			atomic_store(&last_try_ns, now_ns());
+			return;
+		}
+	}
 }
 
 /* Before there is a listener nobody else reads what the daemon says: that the list has changed. */
