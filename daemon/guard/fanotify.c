@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -196,11 +197,17 @@ static bool fanotify_next(struct guard *base, struct guard_attempt *attempt)
 	return index != SLOT_NONE;
 }
 
-int fanotify_respond(const struct fanotify_guard *guard, int fd, uint32_t response)
+/* Written down before it is said: whoever came upon the event again behind its answer would look at a thread that does
+ * something else by then, and take that for what it asks for. */
+int fanotify_respond(struct fanotify_guard *guard, uint32_t index, uint32_t response)
 {
-	struct fanotify_response record = {.fd = fd, .response = response};
-	ssize_t written = write(guard->group, &record, sizeof(record));
+	struct slot *slot = &guard->slots.slot[index];
+	struct fanotify_response record = {.fd = slot->event.head.fd, .response = response};
+	ssize_t written;
 
+	slot->answer = SLOT_ANSWERED | response;
+	atomic_signal_fence(memory_order_seq_cst);
+	written = write(guard->group, &record, sizeof(record));
 	if (written == (ssize_t)sizeof(record))
 		return 0;
 	return written < 0 ? -errno : -EIO;
@@ -236,7 +243,7 @@ static int fanotify_answer(struct guard *base, uint32_t index, int error)
 		pthread_mutex_unlock(&guard->lock);
 		return 0;
 	}
-	ret = fanotify_respond(guard, slot->event.head.fd, error ? GUARD_DENY(-error) : FAN_ALLOW);
+	ret = fanotify_respond(guard, index, error ? GUARD_DENY(-error) : FAN_ALLOW);
 	/* ENOENT: the kernel knows no such event. Nothing more can be done for it; the record is
 	 * done with. After any other failure the event still waits, and the answer can be tried
 	 * again. */
@@ -409,7 +416,9 @@ static int resume(struct fanotify_guard *guard,
 
 		guard->held += slot->event.head.fd >= 0;
 		if (slot->state == SLOT_TAKEN) {
-			slot->read_ns = fanotify_now_ns();
+			/* Its thread's time runs on: nobody waits longer because daemons die. */
+			if (!slot->read_ns)
+				slot->read_ns = fanotify_now_ns();
 			slot_list_push(&guard->slots, &guard->put_off, i);
 			guard->put_off_count++;
 		} else if (slot->state == SLOT_QUEUED ||
@@ -486,6 +495,23 @@ static int occupy(void *arg, struct slot *slot)
 	return 0;
 }
 
+/* What a predecessor was about to say. It may have been heard: then no such event is known (ENOENT). */
+static void answer_again(struct fanotify_guard *guard)
+{
+	for (uint32_t i = 0; i < guard->slots.head->fresh; i++) {
+		struct slot *slot = &guard->slots.slot[i];
+		int ret;
+
+		if (slot->state == SLOT_FREE || !slot->answer)
+			continue;
+		ret = fanotify_respond(guard, i, (uint32_t)slot->answer);
+		if (ret == 0 || ret == -ENOENT)
+			fanotify_finish(guard, i);
+		else
+			slot->answer = 0; /* it goes the way of all others again */
+	}
+}
+
 static int take_over(struct fanotify_guard *guard, const struct guard_fanotify_params *params)
 {
 	/* above all of them, since it must be none of them */
@@ -500,6 +526,8 @@ static int take_over(struct fanotify_guard *guard, const struct guard_fanotify_p
 		return ret;
 	ret = slots_take_over(&guard->slots, params->region, FANOTIFY_SLOTS, occupy, &placeholder);
 	close(placeholder);
+	if (ret == 0)
+		answer_again(guard);
 	return ret;
 }
 

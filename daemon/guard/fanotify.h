@@ -88,9 +88,9 @@ uint64_t fanotify_now_ns(void); /* CLOCK_MONOTONIC */
 void *fanotify_reader(void *guard);
 void *fanotify_closer(void *guard);
 
-/* With the lock held. respond: 0 or -errno of the write. finish: hands an answered record to the
+/* With the lock held. respond: 0 or -errno of the write; a successor says the same again. finish: hands an answered record to the
  * closer. */
-int fanotify_respond(const struct fanotify_guard *guard, int fd, uint32_t response);
+int fanotify_respond(struct fanotify_guard *guard, uint32_t index, uint32_t response);
 void fanotify_finish(struct fanotify_guard *guard, uint32_t index);
 void fanotify_queue(struct fanotify_guard *guard, uint32_t index);
 

@@ -150,7 +150,7 @@ static bool is_exempt(struct fanotify_guard *guard, int32_t pid)
 
 static void answer_and_finish(struct fanotify_guard *guard, uint32_t index, uint32_t response)
 {
-	if (fanotify_respond(guard, guard->slots.slot[index].event.head.fd, response) < 0)
+	if (fanotify_respond(guard, index, response) < 0)
 		guard->counts.errors++;
 	fanotify_finish(guard, index);
 }
@@ -386,8 +386,14 @@ static void answer_unknown(struct fanotify_guard *guard, uint32_t index)
 	const struct slot *slot = &guard->slots.slot[index];
 	uint32_t response = GUARD_DENY(EIO);
 
-	if (slot->taken_over)
-		response = is_harmless(guard, slot) ? FAN_ALLOW : GUARD_DENY(EBUSY);
+	if (slot->taken_over) {
+		const bool harmless = is_harmless(guard, slot);
+
+		/* It may not have fallen asleep yet. */
+		if (!harmless && (refuse_dying(guard, index) || put_off(guard, index)))
+			return;
+		response = harmless ? FAN_ALLOW : GUARD_DENY(EBUSY);
+	}
 	pthread_mutex_lock(&guard->lock);
 	guard->counts.errors += response != FAN_ALLOW;
 	answer_and_finish(guard, index, response);

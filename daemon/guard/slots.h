@@ -23,6 +23,7 @@
 #include "daemon/test_build.h"
 
 #define SLOT_NONE UINT32_MAX
+#define SLOT_ANSWERED ((uint64_t)1 << 32)
 
 enum slot_state {
 	SLOT_FREE = 0,
@@ -44,10 +45,11 @@ struct slot {
 	uint64_t taken_over; /* its descriptor is not the event's any more, but keeps the number */
 	struct guard_attempt attempt;
 	/* Later versions add at the end. */
+	uint64_t answer; /* SLOT_ANSWERED | the response that it has had, or is about to have */
 	SAVED_LATER
 };
 #define SLOT_FIRST_BYTES 208u /* of version 1 */
-static_assert(sizeof(struct slot) == SLOT_FIRST_BYTES + SAVED_LATER_BYTES,
+static_assert(sizeof(struct slot) == SLOT_FIRST_BYTES + 8 + SAVED_LATER_BYTES,
 	      "no padding in a journal's records");
 
 /* The beginning of the region. */
