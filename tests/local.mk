@@ -51,6 +51,7 @@ EXTRA_DIST += \
 	tests/host/requests \
 	tests/host/run \
 	tests/host/shim_threads \
+	tests/host/killpoints \
 	tests/host/storm \
 	tests/host/takeover \
 	tests/host/upgrade \
@@ -227,6 +228,7 @@ fence_holder_LDFLAGS =
 
 holder_SOURCES = tests/host/holder.c
 storm_SOURCES = tests/host/storm.c
+killed_at_SOURCES = tests/host/killed_at.c
 holder_CFLAGS = -std=gnu17 $(WARNINGS)
 holder_LDFLAGS =
 
@@ -242,6 +244,6 @@ daxleased_test_CPPFLAGS = $(daxleased_CPPFLAGS) -DDAXLEASE_TEST_BUILD
 daxleased_test_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(LIBSYSTEMD_LIBS) $(INIH_LIBS) -lpthread
 
 # --- administration ---
-check_PROGRAMS += churn storm
+check_PROGRAMS += churn storm killed_at
 churn_SOURCES = tests/host/churn.c
 churn_LDADD = libdaxlease.la

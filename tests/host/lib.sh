@@ -100,6 +100,12 @@ make_file() { # NAME [MIB]
 	sync "$pool/$1"
 }
 
+# Of a run that failed, if the test has set keep_as: where it happens once in a thousand times, the logs are all there is.
+keep_logs() {
+	local place=$daemon_build/logs/$keep_as.$$
+	mkdir -p "$place" && cp "$scratch"/*.log "$scratch"/*.out "$scratch"/conf "$place" && echo "# all logs are kept in $place"
+}
+
 # Starts tests/host/holder under the shim; its output goes to $scratch/NAME.out, and it is killed at the end.
 # hold NAME HOLDER-ARGUMENTS... ; environment passes through
 hold() {
@@ -153,6 +159,7 @@ finish() {
 	grep -E 'ERROR: (Address|Thread|Leak)Sanitizer|runtime error' "${scratch:-/nonexistent}/daemon.log" &&
 		cat "$scratch/daemon.log" && not_ok "the daemon's sanitizer is silent"
 	[ "$failures" -gt 0 ] && tail -n 60 "$scratch/daemon.log" | sed 's/^/# /'
+	[ "$failures" -gt 0 ] && [ -n "${keep_as-}" ] && keep_logs
 	if mountpoint -q "${pool:-/nonexistent}"; then umount "$pool" || umount -l "$pool"; fi
 	rm -rf "${scratch:?}"
 	[ "$failures" -gt 0 ] && status=1

@@ -6,6 +6,7 @@
  *   storm anchor FILE                    until SIGTERM; maps page 0, writes there, and never loses it
  *   storm holder SEED FILE...           until SIGTERM; made to run under the shim, with DAXLEASE_SIGNAL=USR1 or without
  *   storm breaker SEED BOUND_MS FILE    until SIGTERM; nobody else may change the block map of that file
+ *   storm once FILE                      maps, writes, unmaps, maps and is broken (tests/host/killpoints)
  *   storm killer SEED KEEPER COUNT SECONDS   SIGKILL for the keeper's child, COUNT times at most
  *
  * The oracle: holders write stamps, which are never zero; breakers only zeros. When a breaker has punched or cut away a range
@@ -16,6 +17,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -65,6 +67,28 @@ static void on_told(int sig)
 {
 	(void)sig;
 	told = 1;
+}
+
+/* For whoever looks for what went wrong: what was done when, in the daemon log's time. One write, so that lines stay whole. */
+static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void note(const char *format, ...)
+{
+	char line[256];
+	struct timespec t;
+	va_list args;
+	const int error = errno;
+	int n;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	n = snprintf(line, sizeof(line), "%02lld.%06ld %d ", (long long)t.tv_sec % 60,
+		     t.tv_nsec / 1000, (int)getpid());
+	va_start(args, format);
+	n += vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
+	va_end(args);
+	line[n++] = '\n';
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		errno = 0; /* nobody reads it */
+	errno = error;
 }
 
 /* --- holder --------------------------------------------------------------------------------------------- */
@@ -117,7 +141,8 @@ static void hold_once(char *const *files, uint32_t count)
 {
 	uint32_t first = 1 + any(PAGES - 1);
 	volatile uint32_t pages = 1 + any(PAGES - first < 16 ? PAGES - first : 16);
-	int fd = open(files[any(count)], O_RDWR | O_CLOEXEC);
+	const char *file = files[any(count)];
+	int fd = open(file, O_RDWR | O_CLOEXEC);
 	char *volatile mapped;
 
 	if (fd < 0) {
@@ -129,10 +154,12 @@ static void hold_once(char *const *files, uint32_t count)
 		      (off_t)first * PAGE);
 	close(fd);
 	if (mapped == MAP_FAILED) {
+		note("refused %s %u+%u: %m", file, first, pages);
 		expected("mmap");
 		rest_us(1000);
 		return;
 	}
+	note("maps %s %u+%u at %p", file, first, pages, (void *)mapped);
 	maps++;
 	if (sigsetjmp(taken_away, 1) == 0) {
 		use(mapped, pages);
@@ -140,16 +167,22 @@ static void hold_once(char *const *files, uint32_t count)
 			child(mapped);
 	} else {
 		buses++;
+		note("lost %p", (void *)mapped);
 	}
-	if (any(100) == 0)
+	if (any(100) == 0) {
+		note("dies");
 		raise(SIGKILL);
-	if (any(100) == 0)
+	}
+	if (any(100) == 0) {
+		note("exits");
 		_exit(0);
+	}
 	if (pages > 1 && any(4) == 0) {
 		munmap(mapped + pages / 2 * PAGE, (pages - pages / 2) * PAGE);
 		pages /= 2;
 	}
 	munmap(mapped, pages * PAGE);
+	note("unmapped %p", (void *)mapped);
 }
 
 /* Nobody breaks page 0. So the file stays leased, and nothing passes the guard unseen: an operation that was let go on while a
@@ -256,6 +289,8 @@ static void break_once(int fd, uint64_t bound_us)
 	int rc = cuts ? cut(fd, start, length) : punch(fd, start, length);
 
 	took = now_us() - begin;
+	note("%s %u+%u: %d, %llu us", cuts ? "cut" : "punch", first, pages, rc < 0 ? errno : 0,
+	     (unsigned long long)took);
 	breaks++;
 	waited += took > 2000;
 	if (took > longest_us)
@@ -301,6 +336,97 @@ static int breaker(const char *path, uint64_t bound_ms)
 	       breaks, waited, refused_busy, failed, (unsigned long long)longest_us / 1000, late,
 	       stained);
 	return stained || late ? 1 : 0;
+}
+
+/* --- one by one ------------------------------------------------------------------------------------------- */
+
+#define ONCE_FIRST 4u
+#define ONCE_PAGES 8u
+#define ONCE_TRIES 200
+
+/* Mapped, or the program ends: a refusal that a program has to expect is tried again. */
+static volatile char *map_once(int fd)
+{
+	for (int tries = 0; tries < ONCE_TRIES; tries++) {
+		void *mapped = mmap(NULL, ONCE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+				    (off_t)ONCE_FIRST * PAGE);
+
+		if (mapped != MAP_FAILED)
+			return mapped;
+		if (errno != EAGAIN)
+			break;
+		rest_us(20000);
+	}
+	perror("mmap");
+	exit(1);
+}
+
+static void write_once(volatile char *mapped)
+{
+	for (size_t i = 0; i < ONCE_PAGES; i++)
+		mapped[i * PAGE] = 1;
+}
+
+/* Breaks when it is told to, and looks. */
+static int break_when_told(const char *path, int told_fd)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	const off_t start = (off_t)ONCE_FIRST * PAGE;
+	char byte;
+
+	if (fd < 0 || read(told_fd, &byte, 1) != 1)
+		return 1;
+	while (punch(fd, start, ONCE_PAGES * PAGE) < 0) {
+		if (errno != EBUSY) { /* refused in the instant of the kill */
+			perror("punch");
+			return 1;
+		}
+	}
+	look(fd, "punch", start, ONCE_PAGES * PAGE);
+	return stained > 0;
+}
+
+static int once(const char *path)
+{
+	static const char zeros[PAGES * PAGE];
+	int fd = open(path, O_RDWR | O_CLOEXEC), pair[2], status;
+	volatile char *mapped;
+	ssize_t written = -1;
+	pid_t child;
+
+	while (fd >= 0 && (written = pwrite(fd, zeros, sizeof(zeros), 0)) < 0 && errno == EBUSY)
+		; /* in the very instant of the kill: nothing says which file it was */
+	if (written != sizeof(zeros) || fdatasync(fd) < 0 || pipe2(pair, O_CLOEXEC) < 0) {
+		perror(path);
+		return 1;
+	}
+	child = fork();
+	if (child < 0)
+		return 1;
+	if (child == 0)
+		_exit(break_when_told(path, pair[0]));
+	signal(SIGBUS, on_bus);
+	mapped = map_once(fd);
+	write_once(mapped);
+	if (munmap((void *)(uintptr_t)mapped, ONCE_PAGES * PAGE) < 0)
+		return 1;
+	mapped = map_once(fd);
+	if (write(pair[1], "", 1) != 1)
+		return 1;
+	/* Unless it is taken away, the child finds what is written, and ends. */
+	if (sigsetjmp(taken_away, 1) == 0) {
+		siginfo_t gone;
+
+		do {
+			write_once(mapped);
+			gone.si_pid = 0;
+			waitid(P_PID, (id_t)child, &gone, WEXITED | WNOHANG | WNOWAIT);
+		} while (gone.si_pid == 0);
+		write_once(mapped);
+		fprintf(stderr, "not expected: not taken away\n");
+		return 1;
+	}
+	return waitpid(child, &status, 0) != child || status != 0;
 }
 
 /* --- killer --------------------------------------------------------------------------------------------- */
@@ -356,6 +482,8 @@ int main(int argc, char **argv)
 		state = strtoull(argv[2], NULL, 10) * 2654435761u + 1;
 	if (argc == 3 && !strcmp(argv[1], "anchor"))
 		return anchor(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "once"))
+		return once(argv[2]);
 	if (argc >= 4 && !strcmp(argv[1], "holder"))
 		return holder(argv + 3, (uint32_t)(argc - 3));
 	if (argc == 5 && !strcmp(argv[1], "breaker"))
