@@ -125,6 +125,7 @@ static int fanotify_disarm(struct guard *base, int fd, uint64_t dev, uint64_t in
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&guard->lock);
+	fanotify_close_now(guard);
 	if (!armed_remove(&guard->armed, dev, ino)) {
 		ret = -ENOENT;
 	} else if (fd >= 0) {
@@ -213,12 +214,22 @@ int fanotify_respond(struct fanotify_guard *guard, uint32_t index, uint32_t resp
 	return written < 0 ? -errno : -EIO;
 }
 
-void fanotify_finish(struct fanotify_guard *guard, uint32_t index)
+void fanotify_finish_later(struct fanotify_guard *guard, uint32_t index)
 {
 	guard->slots.slot[index].state = SLOT_CLOSING;
 	slot_list_push(&guard->slots, &guard->closing, index);
+}
+
+void fanotify_close_now(struct fanotify_guard *guard)
+{
 	if (guard->closer_sleeps)
 		pthread_cond_signal(&guard->close_cond);
+}
+
+void fanotify_finish(struct fanotify_guard *guard, uint32_t index)
+{
+	fanotify_finish_later(guard, index);
+	fanotify_close_now(guard);
 }
 
 static int fanotify_answer(struct guard *base, uint32_t index, int error)

@@ -39,6 +39,12 @@
 
 #define FANOTIFY_IGNORE (FAN_MARK_EVICTABLE | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY)
 
+/* A reader of a leased file often reads on. So the closer is not woken for each of its events, which would
+ * take the processor from the two that wait for each other, but for so many, or when none has come for a
+ * while. (Until then the event's descriptor keeps the mount busy, as the lease does.) */
+#define FANOTIFY_CLOSE_TOGETHER 32u
+#define FANOTIFY_CLOSE_AFTER_MS 1
+
 /* The latest threads let through on inodes that were not armed. Each inode is silenced by its first,
  * so these are many inodes' worth. */
 #define FANOTIFY_PASSED 1024u
@@ -57,6 +63,7 @@ struct fanotify_guard {
 
 	struct slot_list put_off; /* the reader's own */
 	uint32_t put_off_count;
+	uint32_t finished_count; /* the reader's own, too: the closer was not woken for them yet */
 
 	/* set before the threads start, then only read */
 	int group;
@@ -82,6 +89,7 @@ struct fanotify_guard {
 	struct guard_counts counts;
 	struct fanotify_passed passed[FANOTIFY_PASSED];
 	uint32_t passed_next;
+	uint64_t passed_last_ns; /* since_ns of the last one */
 };
 
 uint64_t fanotify_now_ns(void); /* CLOCK_MONOTONIC */
@@ -92,6 +100,9 @@ void *fanotify_closer(void *guard);
  * closer. */
 int fanotify_respond(struct fanotify_guard *guard, uint32_t index, uint32_t response);
 void fanotify_finish(struct fanotify_guard *guard, uint32_t index);
+void fanotify_finish_later(struct fanotify_guard *guard,
+			   uint32_t index); /* the reader: wakes nobody */
+void fanotify_close_now(struct fanotify_guard *guard);
 void fanotify_queue(struct fanotify_guard *guard, uint32_t index);
 
 #endif

@@ -12,6 +12,8 @@ libguard_la_SOURCES = \
 	daemon/guard/guard.h \
 	daemon/guard/io_uring.c \
 	daemon/guard/io_uring.h \
+	daemon/guard/proc.c \
+	daemon/guard/proc.h \
 	daemon/guard/reader.c \
 	daemon/guard/settle.c \
 	daemon/guard/slots.c \

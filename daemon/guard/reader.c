@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "daemon/guard/fanotify.h"
+#include "daemon/guard/proc.h"
 #include "daemon/guard/thread.h"
 
 uint64_t fanotify_now_ns(void)
@@ -148,11 +149,30 @@ static bool is_exempt(struct fanotify_guard *guard, int32_t pid)
 	return exempt;
 }
 
+/* With the lock held. */
 static void answer_and_finish(struct fanotify_guard *guard, uint32_t index, uint32_t response)
 {
 	if (fanotify_respond(guard, index, response) < 0)
 		guard->counts.errors++;
 	fanotify_finish(guard, index);
+}
+
+/* With the lock held, of a leased file that is only read. */
+static void let_read(struct fanotify_guard *guard, uint32_t index)
+{
+	guard->counts.harmless++;
+	if (fanotify_respond(guard, guard->slots.slot[index].event.head.fd, FAN_ALLOW) < 0)
+		guard->counts.errors++;
+	fanotify_finish_later(guard, index);
+	guard->finished_count++;
+}
+
+static void close_finished(struct fanotify_guard *guard)
+{
+	guard->finished_count = 0;
+	pthread_mutex_lock(&guard->lock);
+	fanotify_close_now(guard);
+	pthread_mutex_unlock(&guard->lock);
 }
 
 /* With the lock held, of an inode that is not armed: no more events of it. */
@@ -180,6 +200,8 @@ static void silence(struct fanotify_guard *guard, const struct slot *slot)
  * guard_ops.passed(). */
 static void remember_passed(struct fanotify_guard *guard, const struct slot *slot, uint64_t hash)
 {
+	if (guard->passed_last_ns < slot->read_ns)
+		guard->passed_last_ns = slot->read_ns;
 	guard->passed[guard->passed_next++ % FANOTIFY_PASSED] = (struct fanotify_passed){
 		.dev = slot->dev,
 		.ino = slot->ino,
@@ -192,6 +214,9 @@ static void remember_passed(struct fanotify_guard *guard, const struct slot *slo
 static void forget_passed(struct fanotify_guard *guard, int32_t tid, const struct decode_out *out)
 {
 	if (!out->harmless && (out->opaque || out->two_file || out->cause == DLP_CAUSE_COPY))
+		return;
+	/* only this thread adds to them; older ones are not asked for any more */
+	if (fanotify_now_ns() - guard->passed_last_ns > FANOTIFY_PASSED_NS)
 		return;
 	pthread_mutex_lock(&guard->lock);
 	for (uint32_t i = 0; i < FANOTIFY_PASSED; i++) {
@@ -339,8 +364,7 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 	}
 	pthread_mutex_lock(&guard->lock);
 	if (out.harmless) {
-		guard->counts.harmless++;
-		answer_and_finish(guard, index, FAN_ALLOW);
+		let_read(guard, index);
 	} else {
 		slot->attempt = attempt;
 		fanotify_queue(guard, index);
@@ -488,26 +512,40 @@ static void drain_wake(const struct fanotify_guard *guard)
 	eventfd_read(guard->wake_fd, &value);
 }
 
+/* What poll(2) says. */
+static int wait_for_event(const struct fanotify_guard *guard, struct pollfd fds[2])
+{
+	int limit_ms = guard->finished_count ? FANOTIFY_CLOSE_AFTER_MS : -1;
+
+	return poll(fds, 2, guard->put_off_count ? 1 : limit_ms);
+}
+
 void *fanotify_reader(void *arg)
 {
 	struct fanotify_guard *guard = arg;
 	uint32_t index = SLOT_NONE;
-	bool stop = false;
+	bool stop = false, room = false, woken = false;
 
+	proc_keep();
 	for (;;) {
 		struct pollfd fds[2] = {{.fd = guard->wake_fd, .events = POLLIN},
 					{.fd = guard->group, .events = POLLIN}};
 		struct slot *slot;
 		uint32_t second;
 		ssize_t length;
-		bool room = look_for_room(guard, &stop);
 
+		/* For the event that has just woken us the room was looked for before we slept: who waits for
+		 * us does not wait for that, too. */
+		if (!woken)
+			room = look_for_room(guard, &stop);
+		woken = false;
 		if (stop)
 			break;
 		look_again(guard);
 		if (!room) {
 			/* Unread breakers wait in the kernel. Slots given back wake us; descriptors
 			 * that others of this process close do not, so look again after a while. */
+			close_finished(guard);
 			poll(fds, 1, guard->put_off_count ? 1 : 50);
 			drain_wake(guard);
 			continue;
@@ -520,9 +558,12 @@ void *fanotify_reader(void *arg)
 
 		length = read(guard->group, &slot->event, sizeof(slot->event));
 		if (length < 0 && errno == EAGAIN) {
-			poll(fds, 2, guard->put_off_count ? 1 : -1);
+			if (wait_for_event(guard, fds) == 0 && guard->finished_count)
+				close_finished(guard);
 			if (fds[0].revents)
 				drain_wake(guard);
+			else
+				woken = fds[1].revents & POLLIN;
 			continue;
 		}
 		if (length < (ssize_t)sizeof(slot->event.head)) {
@@ -531,11 +572,14 @@ void *fanotify_reader(void *arg)
 			poll(fds, 1, 1); /* never a busy loop */
 			continue;
 		}
+		if (guard->finished_count >= FANOTIFY_CLOSE_TOGETHER)
+			close_finished(guard);
 		second = split_second(guard, slot, (size_t)length);
 		handle_event(guard, index);
 		index = SLOT_NONE;
 		if (second != SLOT_NONE)
 			handle_event(guard, second);
 	}
+	proc_keep_no_more();
 	return NULL;
 }

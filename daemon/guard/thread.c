@@ -13,28 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/guard/fanotify_abi.h"
-
-/* Reads the beginning of /proc/TID/NAME, terminated. Its length or -errno. One read: these files
- * are made when they are read, so two reads could be of two states. */
-static ssize_t read_proc(int32_t tid, const char *name, char *buffer, size_t size)
-{
-	char path[64];
-	int fd;
-	ssize_t length;
-
-	buffer[0] = '\0';
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	length = read(fd, buffer, size - 1);
-	if (length < 0)
-		length = -errno;
-	close(fd);
-	if (length >= 0)
-		buffer[length] = '\0';
-	return length;
-}
+#include "daemon/guard/proc.h"
 
 int thread_syscall(int32_t tid, struct syscall_line *line)
 {
@@ -44,7 +23,7 @@ int thread_syscall(int32_t tid, struct syscall_line *line)
 	*line = (struct syscall_line){.number = -1};
 	if (tid <= 0)
 		return -ENOENT;
-	length = read_proc(tid, "syscall", text, sizeof(text));
+	length = proc_read(tid, "syscall", text, sizeof(text));
 	if (length < 0)
 		return (int)length;
 	decode_line(text, (size_t)length, line);
@@ -53,7 +32,7 @@ int thread_syscall(int32_t tid, struct syscall_line *line)
 
 int thread_syscall_soon(int32_t tid, struct syscall_line *line)
 {
-	enum { AT_ONCE = 32, YIELDING = 64 };
+	enum { AT_ONCE = 64, YIELDING = 96 };
 	int ret = -EAGAIN;
 
 	/* The thread woke us on its way to sleep. It can only be a few instructions away, or off
@@ -72,7 +51,7 @@ enum thread_kind thread_kind(int32_t tid)
 {
 	char text[512], *at;
 	unsigned long flags;
-	ssize_t length = read_proc(tid, "stat", text, sizeof(text));
+	ssize_t length = proc_read(tid, "stat", text, sizeof(text));
 
 	if (length == -ESRCH)
 		return THREAD_GONE;
@@ -114,7 +93,7 @@ static enum decode_context stack_context(int32_t tid)
 {
 	char text[8192], *line, *rest = NULL;
 	bool waits = false, uring = false;
-	ssize_t length = read_proc(tid, "stack", text, sizeof(text));
+	ssize_t length = proc_read(tid, "stack", text, sizeof(text));
 
 	/* full: its beginning, where it entered the kernel, is missing */
 	if (length <= 0 || (size_t)length == sizeof(text) - 1)
@@ -130,6 +109,8 @@ static enum decode_context stack_context(int32_t tid)
 		if (!strncmp(symbol, "io_submit_one+",
 			     14)) /* io_submit(2), which shows as itself */
 			continue;
+		if (!strncmp(symbol, "do_exit+", 8))
+			return DECODE_CONTEXT_UNKNOWN;
 		if (strstr(symbol, "task_work") || !strncmp(symbol, "io_", 3) ||
 		    !strncmp(symbol, "__io_", 5))
 			uring = true;
@@ -141,8 +122,16 @@ static enum decode_context stack_context(int32_t tid)
 
 enum decode_context thread_context(int32_t tid)
 {
+	enum decode_context context;
+
 	if (tid <= 0)
 		return DECODE_CONTEXT_UNKNOWN;
+	/* A user's thread remains one, and whether it is in do_exit() its stack says, too. */
+	if (proc_noted(tid) == THREAD_USER) {
+		context = stack_context(tid);
+		if (proc_noted(tid) == THREAD_USER)
+			return context;
+	}
 	switch (thread_kind(tid)) {
 	case THREAD_USER:
 		break;
@@ -153,6 +142,7 @@ enum decode_context thread_context(int32_t tid)
 	case THREAD_UNREADABLE:
 		return DECODE_CONTEXT_UNKNOWN;
 	}
+	proc_note(tid, THREAD_USER);
 	return stack_context(tid);
 }
 
@@ -160,7 +150,7 @@ bool thread_stacks_readable(void)
 {
 	char text[256];
 
-	return read_proc((int32_t)gettid(), "stack", text, sizeof(text)) > 0;
+	return proc_read((int32_t)gettid(), "stack", text, sizeof(text)) > 0;
 }
 
 bool thread_worker_idle(int32_t tid)
@@ -170,7 +160,7 @@ bool thread_worker_idle(int32_t tid)
 	static const char *const idle[] = {"io_wq_worker", "io_sq_thread", "svc_recv"};
 	char text[128];
 
-	if (read_proc(tid, "wchan", text, sizeof(text)) <= 0)
+	if (proc_read(tid, "wchan", text, sizeof(text)) <= 0)
 		return false;
 	for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
 		if (!strcmp(text, idle[i]))
@@ -214,7 +204,7 @@ int thread_identity(int32_t tid, int32_t *tgid, uint32_t *uid)
 	*uid = UINT32_MAX;
 	if (tid <= 0)
 		return -ESRCH;
-	length = read_proc(tid, "status", text, sizeof(text));
+	length = proc_read(tid, "status", text, sizeof(text));
 	if (length < 0)
 		return (int)length;
 	if (!find_number(text, "Tgid:", 0, 10, &group) || group > INT32_MAX ||
@@ -234,7 +224,7 @@ bool thread_dying(int32_t tid)
 
 	if (tid <= 0)
 		return false;
-	length = read_proc(tid, "status", text, sizeof(text));
+	length = proc_read(tid, "status", text, sizeof(text));
 	if (length < 0)
 		return length == -ENOENT || length == -ESRCH;
 	if (!find_number(text, "SigPnd:", 0, 16, &own) ||
@@ -247,7 +237,7 @@ bool thread_dying(int32_t tid)
 void thread_comm(int32_t tid, char comm[16])
 {
 	char text[64];
-	ssize_t length = tid > 0 ? read_proc(tid, "comm", text, sizeof(text)) : -ESRCH;
+	ssize_t length = tid > 0 ? proc_read(tid, "comm", text, sizeof(text)) : -ESRCH;
 
 	memset(comm, 0, 16);
 	if (length <= 0)
@@ -265,7 +255,7 @@ enum decode_append thread_append(int32_t tid, uint64_t fd, uint64_t ino)
 	if (tid <= 0 || fd > INT_MAX)
 		return DECODE_APPEND_UNKNOWN;
 	snprintf(name, sizeof(name), "fdinfo/%d", (int)fd);
-	if (read_proc(tid, name, text, sizeof(text)) <= 0 ||
+	if (proc_read(tid, name, text, sizeof(text)) <= 0 ||
 	    !find_number(text, "flags:", 0, 8, &flags) ||
 	    !find_number(text, "ino:", 0, 10, &inode) || inode != ino)
 		return DECODE_APPEND_UNKNOWN;
