@@ -180,6 +180,42 @@ static void break_all(void)
 		subject_fail("pwrite");
 }
 
+/* --- many leases ----------------------------------------------------------------------------- */
+
+#define MANY_CONNECTIONS 100
+#define MANY_FILES 250
+#define MANY_PAGES 100 /* of a file */
+
+/* Each connection has its share, one page each; those of one connection do not overlap. */
+static void start_many(char **argument)
+{
+	unsigned each = subject_number(argument[1]) / MANY_CONNECTIONS;
+	int many[MANY_FILES];
+
+	for (unsigned i = 0; i < MANY_FILES; i++)
+		many[i] = open_numbered(argument[0], i);
+	for (unsigned i = 0; i < MANY_CONNECTIONS; i++) {
+		connection = connect_daemon();
+		for (unsigned number = 0; number < each; number++) {
+			uint64_t page = (number / MANY_FILES) % MANY_PAGES;
+			int error = daxlease_take(connection, many[number % MANY_FILES],
+						  page * PAGE, PAGE, 0, &lease);
+
+			if (error < 0) {
+				errno = -error;
+				subject_fail(daxlease_reason());
+			}
+		}
+	}
+}
+
+/* How the last one stands: an answer of the daemon. */
+static void query(void)
+{
+	if (daxlease_query(lease, NULL) != DAXLEASE_HELD)
+		subject_fail("a lease is not held any more");
+}
+
 /* --- many clients at once -------------------------------------------------------------------- */
 
 #define CLIENTS 50
@@ -301,6 +337,7 @@ const struct subject subjects[] = {
 	 release},
 	{"break", "FILE HOLDERS", "a write to a page that so many processes hold", start_break,
 	 all_hold, break_all, NULL},
+	{"many", "FILE LEASES", "how one of so many stands", start_many, NULL, query, NULL},
 	{"grants", "FILE", "5000 leases by 50 processes", start_grants, NULL, all_clients, NULL},
 	{"set-nx", "SOCKET", "5000 SET NX by 50 processes", start_redis, NULL, all_clients, NULL},
 	{0},

@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+import statistics
 import subprocess
+import time
 
 from figures import Ratio, Result
 from scratch import BUILD, Failed, Missing, Subject
@@ -142,8 +144,8 @@ def bystander(place):
     readers = place.load(Subject("readers", leased, 64))
     grants = place.files(place.pool, "bystander", 64)
     return Plan({
-        "idle": Subject("grant", grants, 64, leases=True),
-        "crowd": Subject("grant", grants, 64, leases=True, load=readers),
+        "idle": Subject("grant", grants, 64, program="leases"),
+        "crowd": Subject("grant", grants, 64, program="leases", load=readers),
     }, [
         Ratio("99% of grants while 64 threads read a leased file: by the same without them", "crowd", ["idle"], 2,
               part=0.99),
@@ -172,7 +174,7 @@ def breaks(place):
     return Plan({
         "R": round_trip(),
         "F": trapped(place),
-        "1": Subject("break", place.files(place.pool, "one"), 1, leases=True),
+        "1": Subject("break", place.files(place.pool, "one"), 1, program="leases"),
     }, [Ratio("a break with one holder, who lets go at once: by R + F", "1", ["R", "F"], 1.25)])
 
 
@@ -180,7 +182,7 @@ def crowd_of(count):
     def plan(place):
         return Plan({
             "fan-out": Subject("fan-out", count),
-            "ours": Subject("break", place.files(place.pool, f"held by {count}"), count, leases=True),
+            "ours": Subject("break", place.files(place.pool, f"held by {count}"), count, program="leases"),
         }, [Ratio(f"a break with {count} holders: by a message to each and one back", "ours", ["fan-out"], 1.25)],
                     calls=max(1, 20 // (count // 10)), warm=1)
     return plan
@@ -189,3 +191,107 @@ def crowd_of(count):
 row("6a", "a break with 10 holders")(crowd_of(10))
 row("6b", "a break with 100 holders")(crowd_of(100))
 row("6c", "a break with 1000 holders", quick=False)(crowd_of(1000))
+
+
+@row("7", "many clients")
+def throughput(place):
+    grants = Subject("grants", place.files(place.pool, "client", 50), program="leases")
+    peer = Subject("set-nx", place.enter(place.redis()), program="leases")
+    return Plan({"ours": grants, "redis": peer},
+                [Ratio("leases granted to 50 waiting processes: how many for each SET NX of a redis server", "ours", ["redis"],
+                       "> 1", turned=True)], calls=1, warm=1)
+
+
+@row("8", "a million leases in the core")
+def core_scale(place):
+    many, few = (1000000, 10000, 1000), (1000, 10, 10)
+    counts = (100000, 1000, 100) if place.quick else many
+    return Plan({
+        "grant many": Subject("grant", *counts, program="core"),
+        "grant few": Subject("grant", *few, program="core"),
+        "break many": Subject("break", *counts, program="core"),
+        "break few": Subject("break", *few, program="core"),
+    }, [
+        Ratio(f"a grant and a release among {counts[0]}: by the same among 1000", "grant many", ["grant few"]),
+        Ratio(f"a break and a release among {counts[0]}: by the same among 1000", "break many", ["break few"]),
+    ], calls=2000)
+
+
+@row("8b", "memory of a lease in the core")
+def core_memory(place):
+    counts = (100000, 1000, 100) if place.quick else (1000000, 10000, 1000)
+    ran = subprocess.run([os.path.join(BUILD, "bench_core"), "bytes", *map(str, counts)], capture_output=True, text=True,
+                         check=True)
+    return [Result(f"a lease in the core, of {counts[0]}", float(ran.stdout), goal=200, unit="bytes")]
+
+
+def memory_of(pid, what="VmRSS"):
+    """In bytes: resident."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        return int(re.search(rf"^{what}:\s*(\d+) kB", file.read(), re.M)[1]) * 1024
+
+
+def in_turns(processes, rounds, calls):
+    """The medians, by name, over all rounds."""
+    blocks = {name: [] for name in processes}
+    for _ in range(rounds):
+        for name, process in processes.items():
+            blocks[name].append(statistics.median(process.block(calls)))
+    return {name: statistics.median(block) for name, block in blocks.items()}
+
+
+@row("8c", "many leases in the daemon, and its restart", quick=False)
+def daemon_scale(place):
+    files = place.files(place.pool, "many", 250, 100 * 4096)
+    measured = {
+        "R": place.start(round_trip()),
+        "grant": place.start(Subject("grant", place.files(place.pool, "beside", 64), 64, program="leases")),
+        "break": place.start(Subject("break", place.files(place.pool, "broken"), 1, program="leases")),
+    }
+    results, sizes, times = [], {}, {}
+    for count in (1000, 100000):
+        holder = place.start(Subject("many", files, count, program="leases"))
+        time.sleep(1)  # the second looks
+        times[count] = in_turns(measured, 15, 60)
+        sizes[count] = memory_of(place.daemon_pid())
+    for what in ("grant", "break"):
+        by_floor = {count: one[what] / one["R"] for count, one in times.items()}
+        results.append(Result(f"a {what} among 101000 leases of the daemon: by the same among 1000", by_floor[100000] / by_floor[1000],
+                              goal=1.2, note=f"{times[100000][what] / 1000:.0f} / {times[1000][what] / 1000:.0f} µs"))
+    results.append(Result("a lease in the daemon, journal and clients' quotas included", (sizes[100000] - sizes[1000]) / 100000,
+                          goal=200, unit="bytes"))
+    os.kill(place.daemon_pid(), 9)
+    back = holder.block(1)[0] / 1e9
+    results.append(Result("a restart with 101000 leases, until the first answer", back, goal=0.5, unit="s"))
+    return results
+
+
+@row("10", "idle")
+def idle(place):
+    """Before anything else, or the daemon is warm: see ALL below."""
+    def switches():
+        total = 0
+        for pid in [place.daemon_pid(), place.keeper.pid, *children(place.daemon_pid())]:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/status", encoding="ascii", errors="replace") as file:
+                    total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", file.read(), re.M)[1])
+        return total
+    time.sleep(1)
+    seconds = 11 if place.quick else 61  # more than the sign of life for the keeper is apart
+    before = switches()
+    time.sleep(seconds)
+    return [Result("wake-ups of the daemon, its workers and its keeper, a minute", (switches() - before) * 60 / seconds,
+                   unit="", note="the daemon's sign of life for the keeper, every 10 s, is some"),
+            Result("resident memory", memory_of(place.daemon_pid()) / 2**20, goal=6, unit="MiB",
+                   note=f"{(memory_of(place.daemon_pid(), 'RssAnon')) / 2**20:.1f} of it its own")]
+
+
+def children(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
+ALL.insert(0, ALL.pop())

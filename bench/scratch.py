@@ -25,11 +25,11 @@ class Missing(Exception):
 
 
 class Subject:
-    """A program of bench/, with the shim or without. load: what runs beside it while it is measured, and only then."""
+    """What one of bench/'s programs can do, with the shim or without. load: what runs beside it while it is measured, and only
+    then."""
 
-    def __init__(self, name, *arguments, shim=False, leases=False, load=None):
-        program = os.path.join(BUILD, "bench_leases" if leases else "bench_calls")
-        self.command = [program, name, *map(str, arguments)]
+    def __init__(self, name, *arguments, program="calls", shim=False, load=None):
+        self.command = [os.path.join(BUILD, "bench_" + program), name, *map(str, arguments)]
         self.shim, self.load = shim, load
 
 
@@ -90,7 +90,7 @@ class Place:
         self.socket = os.path.join(self.root, "run", "sock")
         self.env = dict(os.environ, DAXLEASE_SOCKET=self.socket)
         self.env.pop("LD_PRELOAD", None)
-        self.keeper, self.log = None, None
+        self.keeper, self.log, self.contexts = None, None, None
 
     def __enter__(self):
         try:
@@ -148,6 +148,29 @@ class Place:
         return subprocess.run([os.path.join(BUILD, "daxleasectl"), *arguments], env=self.env, check=check,
                               capture_output=True, text=True)
 
+    @contextlib.contextmanager
+    def redis(self):
+        """Its socket."""
+        if not shutil.which("redis-server"):
+            raise Missing("there is no redis-server")
+        path = os.path.join(self.root, "redis.sock")
+        server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", self.root],
+                                  stdout=subprocess.DEVNULL)
+        try:
+            self.wait_for(lambda: os.path.exists(path), "redis-server")
+            yield path
+        finally:
+            server.terminate()
+            server.wait()
+
+    @staticmethod
+    def wait_for(test, what):
+        end = time.monotonic() + PATIENCE_S
+        while not test():
+            if time.monotonic() > end:
+                raise Failed(f"{what}: not there")
+            time.sleep(0.02)
+
     def show_log(self):
         with open(self.log.name, encoding="utf-8", errors="replace") as file:
             sys.stderr.writelines("# " + line for line in file.readlines()[-30:])
@@ -175,10 +198,15 @@ class Place:
         process.stop()
         return process
 
+    def enter(self, context):
+        """It ends with the row."""
+        return self.contexts.enter_context(context)
+
     @contextlib.contextmanager
     def subjects_end(self):
-        try:
-            yield
-        finally:
-            while self.processes:
-                self.processes.pop().end()
+        with contextlib.ExitStack() as self.contexts:
+            try:
+                yield
+            finally:
+                while self.processes:
+                    self.processes.pop().end()
