@@ -19,6 +19,10 @@
 #define THREADS_MAX 32
 #define THREADS_USER 2 /* of these at one user's descriptors; root has no limit */
 #define BEHIND 256     /* descriptors of one user */
+/* Where there was one there is often another soon: so long the thread that closed it stays awake, unless there are
+ * so many. To wake one for each costs more than to close it. */
+#define LINGER_NS (1000 * 1000)
+#define TOGETHER 64
 #define STACK_SIZE 65536
 #define STOP_WAIT_S 1
 
@@ -30,8 +34,10 @@ struct item {
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t more, done;
+	pthread_cond_t more, many, done;
 	bool running;
+	bool lingers; /* one of the threads, at most */
+	bool called;  /* one that was idle is on its way */
 	unsigned threads, idle, count;
 	uint32_t busy[THREADS_MAX]; /* whose descriptor each of the threads that are not idle is at */
 	unsigned busy_count;
@@ -39,6 +45,7 @@ static struct {
 } closer = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.more = PTHREAD_COND_INITIALIZER,
+	.many = PTHREAD_COND_INITIALIZER,
 	.done = PTHREAD_COND_INITIALIZER,
 	.queue = TAILQ_HEAD_INITIALIZER(closer.queue),
 };
@@ -52,6 +59,19 @@ static bool may_start(const struct item *item)
 	for (unsigned i = 0; i < closer.busy_count; i++)
 		same += closer.busy[i] == item->uid;
 	return item->uid == 0 || same < THREADS_USER;
+}
+
+/* With the lock held: somebody to take what is in the queue. */
+static void call_another(void)
+{
+	if (closer.called)
+		return;
+	if (closer.idle) {
+		closer.called = true;
+		pthread_cond_signal(&closer.more);
+	} else if (closer.threads < THREADS_MAX) {
+		closer.called = start_thread() == 0;
+	}
 }
 
 static struct item *take(void)
@@ -75,8 +95,8 @@ static void close_item(struct item *item)
 
 	closer.busy[closer.busy_count++] = item->uid;
 	/* This one may not come back: somebody must be there for the rest. */
-	if (closer.count && !closer.idle && closer.threads < THREADS_MAX)
-		start_thread();
+	if (closer.count)
+		call_another();
 	pthread_mutex_unlock(&closer.lock);
 	close(item->fd);
 	pthread_mutex_lock(&closer.lock);
@@ -86,22 +106,48 @@ static void close_item(struct item *item)
 	free(item);
 }
 
+/* With the lock held, when the queue is empty. */
+static void linger(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LINGER_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	closer.lingers = true;
+	pthread_cond_clockwait(&closer.many, &closer.lock, CLOCK_MONOTONIC, &until);
+	closer.lingers = false;
+}
+
 static void *run(void *arg)
 {
+	bool worked = false;
+
 	(void)arg;
 	pthread_mutex_lock(&closer.lock);
+	closer.called = false;
 	for (;;) {
 		struct item *item = take();
 
 		if (item) {
 			close_item(item);
+			worked = true;
 			continue;
 		}
 		if (!closer.count && !closer.busy_count)
 			pthread_cond_signal(&closer.done);
+		if (worked && !closer.count && !closer.lingers) {
+			worked = false;
+			linger();
+			continue;
+		}
 		closer.idle++;
 		pthread_cond_wait(&closer.more, &closer.lock);
 		closer.idle--;
+		closer.called = false;
 	}
 	return NULL;
 }
@@ -156,10 +202,13 @@ void closer_close(int fd, uint32_t uid)
 	pthread_mutex_lock(&closer.lock);
 	TAILQ_INSERT_TAIL(&closer.queue, item, entry);
 	closer.count++;
-	if (closer.idle)
-		pthread_cond_signal(&closer.more);
-	else if (closer.threads < THREADS_MAX && may_start(item))
-		start_thread(); /* else one of the others comes to it */
+	if (closer.lingers) {
+		/* it comes to it in a moment */
+		if (closer.count >= TOGETHER)
+			pthread_cond_signal(&closer.many);
+	} else if (closer.idle || may_start(item)) {
+		call_another(); /* else one of the others comes to it */
+	}
 	pthread_mutex_unlock(&closer.lock);
 }
 

@@ -53,6 +53,7 @@ struct owed;
 TAILQ_HEAD(owed_list, owed);
 TAILQ_HEAD(file_list, file);
 LIST_HEAD(watcher_list, session);
+LIST_HEAD(session_list, session);
 struct grant;
 struct user;
 struct fence;
@@ -129,6 +130,8 @@ struct daemon {
 	uint64_t socket_ino; /* of our socket's name: what another one has put there is not ours to remove */
 	struct event *listen_event;
 	struct event *accept_retry; /* after EMFILE */
+	struct session_list resting;
+	struct event *rest_timer;
 
 	struct file *files; /* hash by (dev, ino) */
 	struct grant *grants; /* under way: until the reply, then until the second look */
@@ -286,6 +289,8 @@ struct session {
 	unsigned memory_looks; /* of a dead one */
 	uint64_t maps_job; /* worker job: does it still map anything? 0: none */
 	bool watching; /* in daemon.watchers */
+	bool rests; /* in daemon.resting: its calls are not read */
+	LIST_ENTRY(session) rest_entry;
 	uint64_t watch_lost; /* happenings it was not told of, since it did not read */
 	LIST_ENTRY(session) watch_entry;
 	struct daemon *daemon;
@@ -325,6 +330,8 @@ bool session_has_unread(const struct session *s); /* calls it has sent and we ha
 void session_read_calls(struct session *s); /* handles them, but not without end; s stays */
 void session_pause(struct session *s); /* reads no further calls until session_resume() */
 void session_resume(struct session *s);
+void session_rest_no_more(struct session *s);
+void sessions_rested(evutil_socket_t fd, short what, void *daemon);
 /* The call that was looked at last is done with: everything it changed is committed, and it is gone. */
 void session_consume(struct session *s);
 /* Handles what it had already sent about its MRs, after its death. */

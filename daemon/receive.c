@@ -14,6 +14,7 @@
 #include "daemon/saved.h"
 #include "daemon/store.h"
 
+#define REST_NS (5 * NS_PER_MS)
 #define READ_AT_ONCE 1024 /* by session_read_calls() */
 #define CALLS_PER_TURN 16 /* then others have theirs: no client keeps the loop to itself */
 
@@ -254,6 +255,41 @@ static bool is_repeated_hello(const struct session *s, const union dlp_buffer *m
 	return s->returned && size >= (ptrdiff_t)sizeof(m->head) && m->head.opcode == DLP_HELLO;
 }
 
+/* So many of its user's descriptors wait to be closed that it is not asked for more until they are. */
+static void rest(struct session *s)
+{
+	struct daemon *d = s->daemon;
+
+	if (s->rests)
+		return;
+	session_pause(s);
+	s->rests = true;
+	LIST_INSERT_HEAD(&d->resting, s, rest_entry);
+	if (!event_pending(d->rest_timer, EV_TIMEOUT, NULL))
+		timer_arm(d->rest_timer, REST_NS);
+}
+
+void session_rest_no_more(struct session *s)
+{
+	if (!s->rests)
+		return;
+	s->rests = false;
+	LIST_REMOVE(s, rest_entry);
+	if (!is_waiting(s))
+		session_resume(s);
+}
+
+void sessions_rested(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	struct session *s;
+
+	(void)fd;
+	(void)what;
+	while ((s = LIST_FIRST(&d->resting)))
+		session_rest_no_more(s);
+}
+
 /* One packet. 0; -EAGAIN: none there; other: the peer is gone or does not speak our language. It is only looked at, and
  * consumed when it has been handled: see saved.h. The descriptor that came with it is closed after that, so that the
  * last close, which can take long, is never ours. */
@@ -262,9 +298,13 @@ static int receive_call(struct session *s)
 	union dlp_buffer m;
 	unsigned fds;
 	int fd, rc;
-	ptrdiff_t n = dlp_recv_from(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT | MSG_PEEK, dispose,
-				    s);
+	ptrdiff_t n;
 
+	if (closer_is_behind(s->uid)) {
+		rest(s);
+		return -EAGAIN;
+	}
+	n = dlp_recv_from(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT | MSG_PEEK, dispose, s);
 	s->looked = n > 0;
 	if (is_repeated_hello(s, &m, n)) {
 		session_consume(s);
@@ -274,14 +314,12 @@ static int receive_call(struct session *s)
 	rc = n > 0    ? dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds)
 	     : n == 0 ? -EPIPE
 		      : (int)n;
-	if (rc == 0 && fd >= 0 && closer_is_behind(s->uid))
-		rc = -EUSERS;
 	if (rc == 0) {
 		dispatch_call(s, &m, &fd);
 	} else if (rc == -EACCES) {
 		refuse(s, &m);
 		rc = 0;
-	} else if ((rc == -EBADMSG || rc == -EUSERS) && s->role == DLP_ROLE_HOLDER) {
+	} else if (rc == -EBADMSG && s->role == DLP_ROLE_HOLDER) {
 		mr_report_lost(s, rc); /* it may have been one: its descriptor found no room here */
 	}
 	if (!is_waiting(s))
@@ -433,6 +471,6 @@ void session_pause(struct session *s)
 
 void session_resume(struct session *s)
 {
-	if (s->calls_event)
+	if (s->calls_event && !s->rests)
 		event_add(s->calls_event, NULL);
 }

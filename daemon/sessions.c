@@ -133,6 +133,7 @@ void session_free(struct session *s)
 {
 	struct daemon *d = s->daemon;
 
+	session_rest_no_more(s);
 	grant_abandon(s);
 	fence_free(s);
 	mr_forget_all(s);
@@ -438,7 +439,8 @@ int sessions_start(struct daemon *d)
 		d->socket_ino = st.st_ino;
 	d->listen_event = event_new(d->base, d->listen_fd, EV_READ | EV_PERSIST, accept_ready, d);
 	d->accept_retry = evtimer_new(d->base, accept_again, d);
-	if (!d->listen_event || !d->accept_retry || event_add(d->listen_event, NULL) < 0)
+	d->rest_timer = evtimer_new(d->base, sessions_rested, d);
+	if (!d->listen_event || !d->accept_retry || !d->rest_timer || event_add(d->listen_event, NULL) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -452,6 +454,7 @@ void sessions_stop(struct daemon *d)
 		session_free(s);
 	if (d->accept_retry)
 		event_free(d->accept_retry);
+	end_event(&d->rest_timer);
 	if (d->listen_event)
 		event_free(d->listen_event);
 	if (d->listen_fd >= 0)

@@ -125,7 +125,8 @@ static int fanotify_disarm(struct guard *base, int fd, uint64_t dev, uint64_t in
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&guard->lock);
-	fanotify_close_now(guard);
+	if (guard->closer_lingers)
+		pthread_cond_signal(&guard->close_cond);
 	if (!armed_remove(&guard->armed, dev, ino)) {
 		ret = -ENOENT;
 	} else if (fd >= 0) {
@@ -214,22 +215,12 @@ int fanotify_respond(struct fanotify_guard *guard, uint32_t index, uint32_t resp
 	return written < 0 ? -errno : -EIO;
 }
 
-void fanotify_finish_later(struct fanotify_guard *guard, uint32_t index)
+void fanotify_finish(struct fanotify_guard *guard, uint32_t index)
 {
 	guard->slots.slot[index].state = SLOT_CLOSING;
 	slot_list_push(&guard->slots, &guard->closing, index);
-}
-
-void fanotify_close_now(struct fanotify_guard *guard)
-{
 	if (guard->closer_sleeps)
 		pthread_cond_signal(&guard->close_cond);
-}
-
-void fanotify_finish(struct fanotify_guard *guard, uint32_t index)
-{
-	fanotify_finish_later(guard, index);
-	fanotify_close_now(guard);
 }
 
 static int fanotify_answer(struct guard *base, uint32_t index, int error)
@@ -304,9 +295,26 @@ static void fanotify_exempt(struct guard *base, int32_t pid, bool on)
 /* --- life
  * -------------------------------------------------------------------------------------------- */
 
+/* With the lock held, when nothing is left: until there may be something. */
+static void closer_rest(struct fanotify_guard *guard, bool *worked)
+{
+	uint64_t until_ns = fanotify_now_ns() + FANOTIFY_LINGER_NS;
+	const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
+				       .tv_nsec = (long)(until_ns % 1000000000u)};
+
+	guard->closer_lingers = *worked;
+	guard->closer_sleeps = !*worked;
+	if (*worked)
+		pthread_cond_clockwait(&guard->close_cond, &guard->lock, CLOCK_MONOTONIC, &until);
+	else
+		pthread_cond_wait(&guard->close_cond, &guard->lock);
+	guard->closer_lingers = guard->closer_sleeps = *worked = false;
+}
+
 void *fanotify_closer(void *arg)
 {
 	struct fanotify_guard *guard = arg;
+	bool worked = false;
 
 	pthread_mutex_lock(&guard->lock);
 	for (;;) {
@@ -316,11 +324,10 @@ void *fanotify_closer(void *arg)
 		if (index == SLOT_NONE) {
 			if (guard->stop)
 				break;
-			guard->closer_sleeps = true;
-			pthread_cond_wait(&guard->close_cond, &guard->lock);
-			guard->closer_sleeps = false;
+			closer_rest(guard, &worked);
 			continue;
 		}
+		worked = true;
 		fd = guard->slots.slot[index].event.head.fd;
 		pthread_mutex_unlock(&guard->lock);
 		close(fd);

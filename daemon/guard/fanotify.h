@@ -39,11 +39,10 @@
 
 #define FANOTIFY_IGNORE (FAN_MARK_EVICTABLE | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY)
 
-/* A reader of a leased file often reads on. So the closer is not woken for each of its events, which would
- * take the processor from the two that wait for each other, but for so many, or when none has come for a
- * while. (Until then the event's descriptor keeps the mount busy, as the lease does.) */
-#define FANOTIFY_CLOSE_TOGETHER 32u
-#define FANOTIFY_CLOSE_AFTER_MS 1
+/* Where there was one event there is often another soon: so long the closer stays awake for it. To wake it
+ * for each would take the processor from the two that wait for each other. (Until then the event's descriptor
+ * keeps the mount busy.) */
+#define FANOTIFY_LINGER_NS (1000u * 1000)
 
 /* The latest threads let through on inodes that were not armed. Each inode is silenced by its first,
  * so these are many inodes' worth. */
@@ -63,7 +62,6 @@ struct fanotify_guard {
 
 	struct slot_list put_off; /* the reader's own */
 	uint32_t put_off_count;
-	uint32_t finished_count; /* the reader's own, too: the closer was not woken for them yet */
 
 	/* set before the threads start, then only read */
 	int group;
@@ -85,7 +83,7 @@ struct fanotify_guard {
 	struct slot_list queue;	  /* for next() */
 	struct slot_list closing; /* for the closer */
 	pthread_cond_t close_cond;
-	bool closer_sleeps;
+	bool closer_sleeps, closer_lingers;
 	struct guard_counts counts;
 	struct fanotify_passed passed[FANOTIFY_PASSED];
 	uint32_t passed_next;
@@ -100,9 +98,6 @@ void *fanotify_closer(void *guard);
  * closer. */
 int fanotify_respond(struct fanotify_guard *guard, uint32_t index, uint32_t response);
 void fanotify_finish(struct fanotify_guard *guard, uint32_t index);
-void fanotify_finish_later(struct fanotify_guard *guard,
-			   uint32_t index); /* the reader: wakes nobody */
-void fanotify_close_now(struct fanotify_guard *guard);
 void fanotify_queue(struct fanotify_guard *guard, uint32_t index);
 
 #endif

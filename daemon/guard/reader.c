@@ -46,6 +46,11 @@ static bool descriptors_left(const struct fanotify_guard *guard, uint32_t held)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return false;
+	/* files of /proc that stay open, only where they are few among all */
+	if (limit.rlim_cur / 64 < PROC_KEPT)
+		proc_keep_no_more();
+	else
+		proc_keep();
 	if (held + 2 > limit.rlim_cur / 2)
 		return false;
 	spare = limit.rlim_cur / 8;
@@ -155,24 +160,6 @@ static void answer_and_finish(struct fanotify_guard *guard, uint32_t index, uint
 	if (fanotify_respond(guard, index, response) < 0)
 		guard->counts.errors++;
 	fanotify_finish(guard, index);
-}
-
-/* With the lock held, of a leased file that is only read. */
-static void let_read(struct fanotify_guard *guard, uint32_t index)
-{
-	guard->counts.harmless++;
-	if (fanotify_respond(guard, guard->slots.slot[index].event.head.fd, FAN_ALLOW) < 0)
-		guard->counts.errors++;
-	fanotify_finish_later(guard, index);
-	guard->finished_count++;
-}
-
-static void close_finished(struct fanotify_guard *guard)
-{
-	guard->finished_count = 0;
-	pthread_mutex_lock(&guard->lock);
-	fanotify_close_now(guard);
-	pthread_mutex_unlock(&guard->lock);
 }
 
 /* With the lock held, of an inode that is not armed: no more events of it. */
@@ -364,7 +351,8 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 	}
 	pthread_mutex_lock(&guard->lock);
 	if (out.harmless) {
-		let_read(guard, index);
+		guard->counts.harmless++;
+		answer_and_finish(guard, index, FAN_ALLOW);
 	} else {
 		slot->attempt = attempt;
 		fanotify_queue(guard, index);
@@ -512,21 +500,12 @@ static void drain_wake(const struct fanotify_guard *guard)
 	eventfd_read(guard->wake_fd, &value);
 }
 
-/* What poll(2) says. */
-static int wait_for_event(const struct fanotify_guard *guard, struct pollfd fds[2])
-{
-	int limit_ms = guard->finished_count ? FANOTIFY_CLOSE_AFTER_MS : -1;
-
-	return poll(fds, 2, guard->put_off_count ? 1 : limit_ms);
-}
-
 void *fanotify_reader(void *arg)
 {
 	struct fanotify_guard *guard = arg;
 	uint32_t index = SLOT_NONE;
 	bool stop = false, room = false, woken = false;
 
-	proc_keep();
 	for (;;) {
 		struct pollfd fds[2] = {{.fd = guard->wake_fd, .events = POLLIN},
 					{.fd = guard->group, .events = POLLIN}};
@@ -545,7 +524,6 @@ void *fanotify_reader(void *arg)
 		if (!room) {
 			/* Unread breakers wait in the kernel. Slots given back wake us; descriptors
 			 * that others of this process close do not, so look again after a while. */
-			close_finished(guard);
 			poll(fds, 1, guard->put_off_count ? 1 : 50);
 			drain_wake(guard);
 			continue;
@@ -558,8 +536,7 @@ void *fanotify_reader(void *arg)
 
 		length = read(guard->group, &slot->event, sizeof(slot->event));
 		if (length < 0 && errno == EAGAIN) {
-			if (wait_for_event(guard, fds) == 0 && guard->finished_count)
-				close_finished(guard);
+			poll(fds, 2, guard->put_off_count ? 1 : -1);
 			if (fds[0].revents)
 				drain_wake(guard);
 			else
@@ -572,8 +549,6 @@ void *fanotify_reader(void *arg)
 			poll(fds, 1, 1); /* never a busy loop */
 			continue;
 		}
-		if (guard->finished_count >= FANOTIFY_CLOSE_TOGETHER)
-			close_finished(guard);
 		second = split_second(guard, slot, (size_t)length);
 		handle_event(guard, index);
 		index = SLOT_NONE;
