@@ -42,9 +42,12 @@ static void try_again(evutil_socket_t fd, short what, void *arg)
 
 void answer_thread(struct daemon *d, uint32_t slot, int error)
 {
-	const int rc = d->guard->ops->answer(d->guard, slot, error);
 	struct owed *owed;
+	int rc;
 
+	kill_at("answer");
+	rc = d->guard->ops->answer(d->guard, slot, error);
+	kill_at("answered");
 	if (rc == 0 || rc == -ENOENT) /* that one was answered before, by a daemon that died */
 		return;
 	log_error("the guard did not take a verdict: %s%s", strerror(-rc),

@@ -39,6 +39,7 @@
 #include "daemon/config.h"
 #include "daemon/core/core.h"
 #include "daemon/guard/guard.h"
+#include "daemon/saved.h"
 #include "daemon/worker.h"
 #include "proto/proto.h"
 
@@ -101,6 +102,14 @@ struct counters {
 	} pools[COUNTERS_POOLS]; /* the first: what belongs to no pool, or found no place */
 };
 
+/* The first message on a channel after a restart may be the one that the daemon before has died on: see trial_begin(). */
+struct trial {
+	bool first;
+	bool newcomer;	  /* there is no record of its session: daemon.newcomers counts */
+	bool on;	  /* it is being handled */
+	uint16_t crashes; /* of daemons that were handling it after a restart */
+};
+
 struct daemon {
 	struct config config;
 	struct event_base *base;
@@ -123,6 +132,7 @@ struct daemon {
 
 	struct session *sessions; /* hash by id */
 	uint32_t next_session;
+	struct trial newcomers; /* of connections that have no record yet */
 	struct user *users;		       /* hash by uid */
 	uint32_t limits[USER_GOODS];	       /* for all together */
 	uint32_t taken[USER_GOODS];	       /* by all together */
@@ -277,6 +287,12 @@ struct session {
 	struct dlp_head hello; /* the request, while it waits */
 	bool looked;  /* a call was looked at and not consumed yet */
 	bool returned; /* none was consumed since a daemon before us */
+	struct trial calls_trial, events_trial;
+	uint32_t answer_size; /* as in struct saved_session */
+	union {
+		struct dlp_head head;
+		unsigned char bytes[SAVED_ANSWER_BYTES];
+	} answer;
 	int hello_fd; /* the client's end of its events channel, until the store has ours and HELLO is answered; -1 */
 	struct mr_context *contexts;
 	unsigned destroying; /* worker jobs under way */
@@ -345,6 +361,17 @@ int session_start_of(int32_t pid, uint64_t *start);
 int sessions_restore(struct daemon *d); /* those of the daemon before; 0 or -errno */
 /* They are looked after: what they said meanwhile is heard, and who died or hung up meanwhile is found. */
 void sessions_resume(struct daemon *d);
+
+/*
+ * Around the handling of a message, which ends with its consumption or, if it has to wait, with trial_pause(); then
+ * trial_begin() comes again. Costs something for the first one after a restart only. false: the daemon has died three times on
+ * this one, once and then twice in a row right after a restart; so it must not be handled.
+ */
+bool trial_begin(struct session *s, struct trial *trial);
+void trial_pause(struct session *s, struct trial *trial);
+void trial_end(struct session *s, struct trial *trial); /* not committed: the consumption does that */
+/* Hangs up on it, without looking at anything it has sent. What it holds stands, and is fenced when it is broken. */
+void trial_failed(struct session *s);
 
 /* --- holders.c ---------------------------------------------------------------------------------------- */
 

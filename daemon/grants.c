@@ -411,6 +411,7 @@ static void looked(void *arg, const struct worker_result *result)
 	int rc;
 
 	g->job = 0;
+	trial_begin(s, &s->calls_trial);
 	keep_memory(s, result);
 	/* What the guard stopped or let through before now is in the core before the lease is. The grant can lose
 	 * against one of those: then it is answered, and gone. */

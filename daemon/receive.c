@@ -238,14 +238,18 @@ static void consume(struct daemon *d, int fd)
 	char nothing;
 
 	saved_commit(d);
+	kill_at("consume");
 	if (fd >= 0)
 		(void)recv(fd, &nothing, sizeof(nothing), MSG_DONTWAIT | MSG_TRUNC);
+	kill_at("consumed");
 }
 
 void session_consume(struct session *s)
 {
-	if (s->looked)
+	if (s->looked) {
+		trial_end(s, &s->calls_trial);
 		consume(s->daemon, s->calls_fd);
+	}
 	s->looked = s->returned = false;
 }
 
@@ -290,6 +294,29 @@ void sessions_rested(evutil_socket_t fd, short what, void *arg)
 		session_rest_no_more(s);
 }
 
+/* A daemon before has carried it out, and died before it was consumed: what came of it may be gone by now. */
+static bool is_answered(const struct session *s, const struct dlp_head *request)
+{
+	return s->calls_trial.first && s->answer_size &&
+	       s->answer.head.opcode == (request->opcode | DLP_REPLY) &&
+	       s->answer.head.seq == request->seq;
+}
+
+static void handle_call(struct session *s, const union dlp_buffer *m, int *fd)
+{
+	kill_at(dlp_rule(DLP_TO_DAEMON_CALLS, m->head.opcode)->name);
+	if (is_answered(s, &m->head) && !sabotaged("do-again")) {
+		log_debug("session %u of pid %d: request %u is answered once more", s->id, s->pid,
+			  m->head.seq);
+		session_reply(s, &m->head, &s->answer.head, s->answer_size, -1,
+			      s->answer.head.error);
+	} else {
+		dispatch_call(s, m, fd);
+	}
+	if (is_waiting(s))
+		trial_pause(s, &s->calls_trial);
+}
+
 /* One packet. 0; -EAGAIN: none there; other: the peer is gone or does not speak our language. It is only looked at, and
  * consumed when it has been handled: see saved.h. The descriptor that came with it is closed after that, so that the
  * last close, which can take long, is never ours. */
@@ -314,8 +341,13 @@ static int receive_call(struct session *s)
 	rc = n > 0    ? dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds)
 	     : n == 0 ? -EPIPE
 		      : (int)n;
+	if (rc == 0 && !trial_begin(s, &s->calls_trial)) {
+		s->looked = false;
+		closer_close(fd, s->uid);
+		return -ECONNABORTED; /* the loop comes to it, too, if we are not called by it */
+	}
 	if (rc == 0) {
-		dispatch_call(s, &m, &fd);
+		handle_call(s, &m, &fd);
 	} else if (rc == -EACCES) {
 		refuse(s, &m);
 		rc = 0;
@@ -335,10 +367,16 @@ void calls_ready(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (s->calls_trial.first && sabotaged("calls-late"))
+		return;
 	for (int i = 0; i < CALLS_PER_TURN && rc == 0 && !is_waiting(s) && s->calls_fd >= 0; i++)
 		rc = receive_call(s);
 	if (rc == 0 || rc == -EAGAIN)
 		return;
+	if (rc == -ECONNABORTED) {
+		trial_failed(s);
+		return;
+	}
 	if (rc != -EPIPE && rc != -ECONNRESET && session_may_complain(s->daemon))
 		log_warning("pid %d (%s): bad message: %s; hanging up", s->pid, s->comm,
 			    strerror(-rc));
@@ -370,6 +408,11 @@ void session_drain_reports(struct session *s)
 		n = dlp_recv_from(s->calls_fd, &m, &fd, &fds, MSG_DONTWAIT | MSG_PEEK, dispose, s);
 		if (n == 0 || (n < 0 && n != -EBADMSG))
 			break;
+		if (n > 0 && !trial_begin(s, &s->calls_trial)) {
+			closer_close(fd, s->uid);
+			mr_report_lost(s, -ECONNABORTED); /* daemons have died on it */
+			break;
+		}
 		s->looked = true;
 		valid = n > 0 &&
 			dlp_validate(DLP_TO_DAEMON_CALLS, s->role, &m, (size_t)n, fds) == 0;
@@ -445,9 +488,16 @@ void events_ready(evutil_socket_t fd, short what, void *arg)
 			holder_hung_up(s);
 			return;
 		}
+		if (!trial_begin(s, &s->events_trial)) {
+			closer_close(got, s->uid);
+			trial_failed(s);
+			return;
+		}
+		kill_at("REVOKED");
 		revoked(s, (const struct dlp_range *)&m);
 		if (s->events_fd != fd) /* it was hung up on meanwhile */
 			return;
+		trial_end(s, &s->events_trial);
 		consume(s->daemon, fd);
 	}
 }

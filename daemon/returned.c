@@ -48,13 +48,91 @@ void session_save(struct session *s)
 		.mrs_unknown = s->mrs_unknown,
 		.slot = s->slot,
 		.memory = s->memory_slot == STORE_NO_SLOT ? 0 : s->memory_slot + 1,
+		.calls_crashes = (uint16_t)(s->calls_trial.crashes + s->calls_trial.on),
+		.events_crashes = (uint16_t)(s->events_trial.crashes + s->events_trial.on),
+		.answer_size = s->answer_size,
 	};
 
 	if (!s->saved)
 		return;
 	memcpy(record.comm, s->comm, sizeof(record.comm));
+	memcpy(record.answer, s->answer.bytes, s->answer_size);
 	saved_put(s->daemon, SAVED_SESSION, s->saved, &record);
 }
+
+/* --- messages that a daemon dies on ----------------------------------------------------------------------- */
+
+/* The one that the first died on comes again; so has the second, and the third has died, too. */
+#define CRASHES_MAX 2
+
+/* Of connections without a record one number stands for all. */
+static struct trial *counted(struct session *s, struct trial *trial)
+{
+	return trial->newcomer ? &s->daemon->newcomers : trial;
+}
+
+static void trial_save(struct session *s, const struct trial *trial)
+{
+	if (trial->newcomer)
+		saved_meta(s->daemon);
+	else
+		session_save(s);
+}
+
+bool trial_begin(struct session *s, struct trial *trial)
+{
+	struct trial *count = counted(s, trial);
+
+	if (!trial->first)
+		return true;
+	if (count->crashes >= CRASHES_MAX && !sabotaged("no-trial"))
+		return false;
+	count->on = true;
+	trial_save(s, trial);
+	saved_commit(s->daemon);
+	return true;
+}
+
+void trial_pause(struct session *s, struct trial *trial)
+{
+	struct trial *count = counted(s, trial);
+
+	if (!trial->first || !count->on)
+		return;
+	count->on = false;
+	trial_save(s, trial);
+	saved_commit(s->daemon);
+}
+
+void trial_end(struct session *s, struct trial *trial)
+{
+	const struct trial was = *trial;
+
+	if (!trial->first)
+		return;
+	*counted(s, trial) = (struct trial){0};
+	trial_save(s, &was);
+	*trial = (struct trial){0};
+}
+
+void trial_failed(struct session *s)
+{
+	log_error("pid %d (%s): the daemon has died %d times on the same message of it: hanging up "
+		  "without reading "
+		  "it. What it leases stands until somebody breaks it, and is taken from it from "
+		  "outside then",
+		  s->pid, s->comm, CRASHES_MAX + 1);
+	s->mrs_unknown = true; /* what is not read may tell of one */
+	session_save(s);
+	if (s->calls_trial.newcomer) { /* the others are tried again, one by one */
+		s->daemon->newcomers = (struct trial){0};
+		saved_meta(s->daemon);
+	}
+	session_close_channels(s);
+	holder_hung_up(s);
+}
+
+/* --- taking back ------------------------------------------------------------------------------------------ */
 
 /* Its pidfd if that process still lives, -1 if it is gone. 0, or -errno: it cannot be told. */
 static int find_process(const struct saved_session *record, int *pidfd)
@@ -141,6 +219,11 @@ static int take_back(struct daemon *d, const struct saved_session *record, uint3
 	s->uid = record->uid;
 	s->start_ticks = record->start_ticks;
 	s->mrs_unknown = record->mrs_unknown;
+	s->calls_trial = (struct trial){.first = true, .crashes = record->calls_crashes};
+	s->events_trial = (struct trial){.first = true, .crashes = record->events_crashes};
+	if (record->answer_size <= sizeof(s->answer))
+		s->answer_size = record->answer_size;
+	memcpy(s->answer.bytes, record->answer, s->answer_size);
 	memcpy(s->comm, record->comm, sizeof(s->comm));
 	s->comm[sizeof(s->comm) - 1] = 0;
 	s->may_admin = s->calls_fd >= 0 && session_is_admin(s);
@@ -181,6 +264,10 @@ static void greet_others(struct daemon *d, struct channels *channels)
 			store_drop(d->store, STORE_MEMORY, slot, c->memory, 0);
 		if (c->calls >= 0 && session_new(d, c->calls, slot) < 0)
 			store_remove(d->store, STORE_CALLS, slot);
+	}
+	for (struct session *s = d->sessions; s; s = s->hh.next) {
+		s->calls_trial.first = true;
+		s->calls_trial.newcomer = !s->saved;
 	}
 }
 

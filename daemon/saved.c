@@ -72,6 +72,7 @@ void saved_meta(struct daemon *d)
 		.next_cookie = d->next_cookie,
 		.next_session = d->next_session,
 		.restarts = d->restarts,
+		.newcomer_crashes = d->newcomers.crashes + d->newcomers.on,
 	};
 
 	saved_put(d, SAVED_META, 1, &meta);
@@ -99,7 +100,9 @@ void saved_commit(struct daemon *d)
 	if (!d->core)
 		return;
 	core_save(d->core, false, put_of_core, d->saved->journal);
+	kill_at("commit");
 	journal_commit(d->saved->journal);
+	kill_at("committed");
 }
 
 static int room_for_core(void *arg, unsigned kind, uint32_t index)
@@ -140,6 +143,7 @@ int saved_core(struct daemon *d)
 		d->next_cookie = meta->next_cookie + (1u << 20);
 		d->next_session = meta->next_session + (1u << 16);
 		d->restarts = meta->restarts + 1;
+		d->newcomers.crashes = (uint16_t)meta->newcomer_crashes;
 	}
 	saved_meta(d);
 	return core_restore(&d->core, &params, now_ns(), next_of_core, d);

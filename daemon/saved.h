@@ -9,6 +9,9 @@
  * forgotten. (Nothing commits while an effect is carried out that could not be taken again: only a fence, which the
  * core remembers, and the end of a pending grant, which is never saved, lead to a message that is consumed.)
  *
+ * What must not be carried out twice, though somebody else did something in between (a grant: what it gave may have been
+ * broken since), is not: its answer is committed with it, and given again (session_reply()).
+ *
  * Each part of the daemon saves its own records where they change, and takes them back in its restore function.
  */
 #ifndef DAXLEASE_SAVED_H
@@ -37,8 +40,12 @@ struct saved_meta {
 	uint64_t next_cookie;
 	uint32_t next_session;
 	uint32_t restarts;
+	uint32_t newcomer_crashes; /* on the first message of a connection that had no record yet */
+	uint32_t reserved;
 	SAVED_LATER
 };
+
+#define SAVED_ANSWER_BYTES 96
 
 /* Sizes are multiples of 8; later versions add at the end. */
 struct saved_session {
@@ -49,7 +56,11 @@ struct saved_session {
 	uint32_t slot; /* of its channels in the store */
 	char comm[16];
 	uint32_t memory; /* 1 + the slot of its memory's descriptor in the store; 0: none */
-	uint32_t reserved;
+	/* How often a daemon has died on the message that comes first, after a restart. */
+	uint16_t calls_crashes, events_crashes;
+	/* The last answer to a call that must not be carried out twice: it is given again. Its size, 0: none. */
+	uint32_t answer_size, reserved;
+	unsigned char answer[SAVED_ANSWER_BYTES];
 	SAVED_LATER
 };
 
@@ -87,8 +98,8 @@ struct saved_mr {
 	SAVED_LATER
 };
 
-_Static_assert(sizeof(struct saved_meta) == 16 + SAVED_LATER_BYTES, "no padding");
-_Static_assert(sizeof(struct saved_session) == 56 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_meta) == 24 + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_session) == 64 + SAVED_ANSWER_BYTES + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_file) == 32 + SAVED_HANDLE_BYTES + DLP_NAME_SIZE + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_note) == 72 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_context) == 8 + SAVED_LATER_BYTES, "no padding");

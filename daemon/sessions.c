@@ -46,6 +46,23 @@ bool session_may_complain(struct daemon *d)
 
 /* --- sending ------------------------------------------------------------------------------------------ */
 
+/* These change something, and somebody else's doing can undo it: a second time is not the same as once. */
+static bool is_once_only(uint16_t opcode)
+{
+	return opcode == DLP_GRANT || opcode == DLP_BREAK || opcode == DLP_LEASE_REVOKE;
+}
+
+static void keep_answer(struct session *s, const struct dlp_head *reply, size_t size)
+{
+	if (reply == &s->answer.head || size > sizeof(s->answer))
+		return;
+	s->answer_size = (uint32_t)size;
+	memcpy(s->answer.bytes, reply, size);
+	session_save(s);
+}
+_Static_assert(sizeof(struct dlp_grant_reply) <= SAVED_ANSWER_BYTES, "a grant's answer is kept");
+_Static_assert(sizeof(struct dlp_break_reply) <= SAVED_ANSWER_BYTES, "a break's answer is kept");
+
 void session_reply(struct session *s, const struct dlp_head *request, struct dlp_head *reply, size_t size, int fd,
 		   int error)
 {
@@ -57,8 +74,13 @@ void session_reply(struct session *s, const struct dlp_head *request, struct dlp
 	reply->error = error < 0 ? -error : error;
 	if (s->calls_fd < 0)
 		return;
-	saved_commit(s->daemon);
+	if (is_once_only(request->opcode))
+		keep_answer(s, reply, size);
+	if (!sabotaged("answer-first"))
+		saved_commit(s->daemon);
+	kill_at(is_once_only(request->opcode) ? "reply-once" : "reply");
 	rc = dlp_send(s->calls_fd, reply, size, fd, MSG_DONTWAIT);
+	kill_at(is_once_only(request->opcode) ? "replied-once" : "replied");
 	if (rc < 0 && rc != -EPIPE && session_may_complain(s->daemon))
 		log_warning("pid %d (%s): reply not taken: %s; hanging up", s->pid, s->comm, strerror(-rc));
 	/* The hang-up is handled when the loop sees it: callers still use s. */
@@ -70,6 +92,7 @@ int session_event(struct session *s, struct dlp_head *event, size_t size)
 {
 	if (s->events_fd < 0)
 		return -EPIPE;
+	kill_at("tell");
 	return dlp_send(s->events_fd, event, size, -1, MSG_DONTWAIT);
 }
 

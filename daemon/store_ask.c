@@ -51,7 +51,11 @@ static void watch_queue(struct store *store)
 /* 0, also where nobody is there (any more); -ENOMEM, -EMFILE ... */
 static int send_text(struct store *store, const char *text, const int *fds, size_t count)
 {
-	int rc = notify_send(&store->notify, text, fds, count);
+	int rc;
+
+	kill_at("notify");
+	rc = notify_send(&store->notify, text, fds, count);
+	kill_at("notified");
 
 	if (rc == -ENOTCONN) {
 		lost(store);

@@ -18,6 +18,7 @@
 #include "daemon/notify.h"
 #include "daemon/store.h"
 #include "daemon/store_kinds.h"
+#include "daemon/test_build.h"
 
 struct waiter {
 	STAILQ_ENTRY(waiter) entry;

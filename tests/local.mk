@@ -46,6 +46,7 @@ EXTRA_DIST += \
 	tests/host/pool_check.sh \
 	tests/host/prepare \
 	tests/host/programs \
+	tests/host/replays \
 	tests/host/reports \
 	tests/host/races \
 	tests/host/requests \
