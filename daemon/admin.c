@@ -120,7 +120,7 @@ static void fill(struct daemon *d, struct dlp_list_reply *reply, const struct co
 	copy(reply->comm, sizeof(reply->comm), holder->comm);
 	if (!file || !file->pool)
 		return;
-	reply->label = pool_label(file->pool);
+	reply->label = file_label(d, file);
 	copy(reply->pool, sizeof(reply->pool), file->pool->config->name);
 	file_path(file, reply->path);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/guard/kernel_lease.h"
 #include "daemon/log.h"
 
 #define AGAIN_NS (100 * NS_PER_MS)
@@ -18,6 +19,13 @@ struct owed {
 	TAILQ_ENTRY(owed) entry;
 };
 
+static int answer(struct daemon *d, uint32_t slot, int error)
+{
+	struct guard *guard = slot & GUARD_LEASE_SLOT ? d->leases : d->guard;
+
+	return guard ? guard->ops->answer(guard, slot, error) : -ENOENT;
+}
+
 static void try_again(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
@@ -26,7 +34,7 @@ static void try_again(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	for (owed = TAILQ_FIRST(&d->owed); owed; owed = next) {
-		const int rc = d->guard->ops->answer(d->guard, owed->slot, owed->error);
+		const int rc = answer(d, owed->slot, owed->error);
 
 		next = TAILQ_NEXT(owed, entry);
 		if (rc < 0 && rc != -ENOENT && rc != -EINVAL)
@@ -46,7 +54,7 @@ void answer_thread(struct daemon *d, uint32_t slot, int error)
 	int rc;
 
 	kill_at("answer");
-	rc = d->guard->ops->answer(d->guard, slot, error);
+	rc = answer(d, slot, error);
 	kill_at("answered");
 	if (rc == 0 || rc == -ENOENT) /* that one was answered before, by a daemon that died */
 		return;

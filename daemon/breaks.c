@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/guard/kernel_lease.h"
 #include "daemon/log.h"
 #include "daemon/saved.h"
 
@@ -52,6 +53,11 @@ struct op_note {
 	TAILQ_ENTRY(op_note) entry;
 	UT_hash_handle hh;
 };
+
+static bool is_lease_slot(uint32_t slot)
+{
+	return slot & GUARD_LEASE_SLOT;
+}
 
 static struct op_note *note_find(struct daemon *d, uint64_t cookie)
 {
@@ -200,7 +206,10 @@ static void verdict(struct daemon *d, const struct core_effect *e)
 		log_verdict(d, e, note);
 		if (note->open)
 			answer_thread(d, note->slot, e->error);
-		if (e->error == 0) {
+		if (e->error == 0 && is_lease_slot(note->slot)) {
+			/* As long as it goes on, no kernel lease can be had: that holds off grants. */
+			core_op_finished(d->core, now_ns(), note->op);
+		} else if (e->error == 0) {
 			note_pass(d, note);
 			return;
 		}
@@ -384,7 +393,7 @@ static int deny_of(struct daemon *d, const struct guard_attempt *a, const struct
 {
 	struct user *user;
 
-	if (a->answered)
+	if (a->answered || is_lease_slot(a->slot)) /* of the latter nobody can be refused */
 		return 0;
 	/* It would wait with the file system's freeze protection held. */
 	if (pool && pool->config->deny_trunc && a->cause == DLP_CAUSE_OPEN_TRUNC)
@@ -410,7 +419,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		.ino = a->ino,
 		.start = a->start,
 		.end = a->end,
-		.break_time_ns = pool ? pool->config->break_time_ns : d->config.break_time_ns,
+		.break_time_ns = a->late ? 0 : pool ? pool->config->break_time_ns : d->config.break_time_ns,
 		.tid = a->tid ? a->tid : -1, /* 0 would be an administrator: an unknown thread is not */
 		.tgid = a->tgid,
 		.uid = a->uid,
@@ -463,6 +472,9 @@ void guard_drain(struct daemon *d)
 
 	while (d->guard && d->guard->ops->next(d->guard, &a))
 		attempt(d, &a);
+	while (d->leases && d->leases->ops->next(d->leases, &a))
+		attempt(d, &a);
+	leased_notice(d);
 }
 
 static void guard_ready(evutil_socket_t fd, short what, void *arg)
@@ -663,6 +675,13 @@ bool breaks_owed(void *daemon, uint32_t slot, uint64_t serial)
 	return false;
 }
 
+static bool guard_owes(struct daemon *d, uint32_t slot, uint64_t serial)
+{
+	struct guard *guard = is_lease_slot(slot) ? d->leases : d->guard;
+
+	return guard && guard->ops->owes(guard, slot, serial);
+}
+
 static int note_restore(struct daemon *d, const struct saved_note *record, uint32_t index)
 {
 	struct op_note *note = calloc(1, sizeof(*note));
@@ -683,7 +702,7 @@ static int note_restore(struct daemon *d, const struct saved_note *record, uint3
 	note->tid = record->tid;
 	note->unleased = record->unleased;
 	/* Its verdict may have been given and not committed. */
-	note->open = record->open && d->guard && d->guard->ops->owes(d->guard, record->slot, record->serial);
+	note->open = record->open && guard_owes(d, record->slot, record->serial);
 	HASH_ADD(hh, d->notes, cookie, sizeof(note->cookie), note);
 	if (record->passed)
 		note_pass(d, note);

@@ -193,6 +193,27 @@ static bool parse_fence(struct loader *loader, const struct key *key, const char
 	return false;
 }
 
+static bool parse_guard(struct loader *loader, const struct key *key, const char *value, void *to)
+{
+	static const struct {
+		const char *name;
+		enum config_guard guard;
+	} guards[] = {
+		{"pre-content", CONFIG_GUARD_PRE_CONTENT},
+		{"kernel-lease", CONFIG_GUARD_KERNEL_LEASE},
+		{"none", CONFIG_GUARD_NONE},
+	};
+
+	for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++) {
+		if (strcmp(value, guards[i].name) == 0) {
+			*(enum config_guard *)to = guards[i].guard;
+			return true;
+		}
+	}
+	refuse(loader, loader->line, "%s: \"%s\" is not pre-content, kernel-lease or none", key->name, value);
+	return false;
+}
+
 static bool parse_o_trunc(struct loader *loader, const struct key *key, const char *value, void *to)
 {
 	static const struct {
@@ -418,6 +439,7 @@ static const struct key keys[] = {
 	{SECTION_POOL, "path", parse_path, offsetof(struct config_pool, path), 0, 0},
 	{SECTION_POOL, "lease-break-time", parse_duration,
 	 offsetof(struct config_pool, break_time_ns), 10 * NSEC_PER_MSEC, 3600 * NSEC_PER_SEC},
+	{SECTION_POOL, "guard", parse_guard, offsetof(struct config_pool, guard), 0, 0},
 	{SECTION_POOL, "o-trunc", parse_o_trunc, offsetof(struct config_pool, deny_trunc), 0, 0},
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
@@ -433,6 +455,18 @@ static unsigned line_of_key(const struct loader *loader, enum section_kind kind,
 	return 0;
 }
 
+/* What a guard cannot do is not promised. */
+static void check_guard(struct loader *loader, const struct config_pool *pool)
+{
+	const unsigned line = line_of_key(loader, SECTION_POOL, "guard");
+
+	if (pool->type == DLP_POOL_DIRECTORY && line && pool->guard != CONFIG_GUARD_NONE)
+		refuse(loader, line, "guard: a directory cannot be guarded, only a whole file system (type mount or fsdax)");
+	if (pool->guard == CONFIG_GUARD_KERNEL_LEASE && pool->deny_trunc)
+		refuse(loader, line_of_key(loader, SECTION_POOL, "o-trunc"),
+		       "o-trunc: with guard = kernel-lease nobody can be denied, only made to wait");
+}
+
 static void end_section(struct loader *loader)
 {
 	static const char *const required[] = {"type", "path"};
@@ -443,6 +477,7 @@ static void end_section(struct loader *loader)
 		if (!line_of_key(loader, SECTION_POOL, required[i]))
 			refuse(loader, current_pool(loader)->line, "pool \"%s\" has no %s",
 			       current_pool(loader)->name, required[i]);
+	check_guard(loader, current_pool(loader));
 }
 
 static enum section_kind begin_pool(struct loader *loader, const char *name)
@@ -675,6 +710,9 @@ int config_load(const char *file, struct config *config, FILE *errors)
 	for (size_t i = 0; i < config->pool_count; i++) {
 		if (!config->pools[i].break_time_ns)
 			config->pools[i].break_time_ns = config->break_time_ns;
+		if (!config->pools[i].guard)
+			config->pools[i].guard = config->pools[i].type == DLP_POOL_DIRECTORY ? CONFIG_GUARD_NONE
+											      : CONFIG_GUARD_PRE_CONTENT;
 		if (!config->pools[i].fence)
 			config->pools[i].fence = config->fence;
 	}

@@ -21,12 +21,20 @@ enum config_fence {
 	CONFIG_FENCE_REPORT,
 };
 
+/* What stops breakers. */
+enum config_guard {
+	CONFIG_GUARD_PRE_CONTENT = 1,
+	CONFIG_GUARD_KERNEL_LEASE,
+	CONFIG_GUARD_NONE,
+};
+
 struct config_pool {
 	char name[DLP_NAME_SIZE];
 	enum dlp_pool_type type;
 	char *path;		/* canonical, no trailing slash (but "/"); it need not exist yet */
 	uint64_t break_time_ns; /* its own, else the daemon's */
 	enum config_fence fence; /* its own, else the daemon's */
+	enum config_guard guard; /* of a directory: NONE; else PRE_CONTENT where nothing is said */
 	int deny_trunc;		/* o-trunc: 0: such opens wait; -EAGAIN, -ETXTBSY: refused with it */
 	unsigned line;		/* of its section, for messages */
 };

@@ -7,6 +7,7 @@
  *   store.c     descriptors that outlive it
  *   pools.c     which pools are mounted, which file belongs to which
  *   files.c     what the daemon keeps of each leased file
+ *   leased.c    kernel leases: the descriptions that have them, and taking them again
  *   sessions.c  connections: accept, sending, their end
  *   receive.c   what clients say: HELLO, calls, answers
  *   returned.c  sessions of a daemon that died, taken back
@@ -122,6 +123,7 @@ struct daemon {
 	uint32_t restarts; /* how often, since the first one */
 	struct event *store_event;
 	struct guard *guard; /* NULL: this kernel has none that enforces */
+	struct guard *leases; /* the kernel's (guard/kernel_lease.h); NULL: no pool wants them */
 	struct workers *workers;
 
 	struct pool *pools;
@@ -150,6 +152,8 @@ struct daemon {
 	struct op_list passed; /* let through, not known to have finished; longest not looked at first */
 	uint64_t next_cookie;
 	struct event *guard_event;
+	struct event *leases_event, *retake_timer;
+	uint64_t leases_seen, retake_ns; /* leased.c */
 	struct event *core_timer;
 	struct event *hold_off_timer;
 	struct owed_list owed; /* verdicts that the guard did not take */
@@ -229,6 +233,13 @@ struct file {
 	struct user *user; /* whose account opath_fd is on: the first holder's */
 	struct pool *pool; /* NULL until a grant of a directory pool's file is settled */
 	bool armed;
+	/* leased.c: the description that has the kernel lease, or -1; its slot in the store; what was said of it last; the job
+	 * that takes it again, 0: none */
+	int lease_fd;
+	uint32_t lease_slot;
+	uint32_t lease_shown; /* enum guard_lease_state */
+	uint64_t retake;
+	bool lost;    /* not guarded since a restart: what is leased is revoked */
 	bool changed; /* modified.c: it is to be looked at */
 	int watch;    /* modified.c: of inotify; -1: none */
 	uint64_t looked_ns;
@@ -240,6 +251,7 @@ struct file {
 struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino);
 /* Finds it or makes it from an open descriptor (which stays the caller's) of this user. NULL: a limit. */
 struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev, uint64_t ino);
+void file_save(struct daemon *d, const struct file *file);
 void file_set_pool(struct daemon *d, struct file *file, struct pool *pool);
 int files_restore(struct daemon *d); /* before the guard starts; 0 or -errno */
 /* From the return on every attempt is seen; nothing to do for an advisory pool. 0 or -errno. */
@@ -251,6 +263,24 @@ bool files_on(const struct daemon *d, uint64_t dev); /* is one of them on this d
 /* Its path now, into buffer of DLP_MAX_PATH; "?" if it cannot be told. Does not touch the file system. */
 const char *file_path(const struct file *file, char *buffer);
 const char *fd_path(int fd, char *buffer);
+
+/* --- leased.c ----------------------------------------------------------------------------------------- */
+
+int leased_start(struct daemon *d); /* 0 or -ENOMEM */
+void leased_stop(struct daemon *d);
+/* Whether a break ends before the kernel's own time does; else why not, in words. */
+bool leased_time_fits(const struct daemon *d, const struct config_pool *pool, char *why, size_t size);
+/* A worker has taken the lease on the description of fd (which stays the caller's): it is kept and guarded. 0, or it is given up
+ * again: -EAGAIN (it is not there any more), -ENOLCK, -EUSERS, -ENOMEM, -EMFILE. */
+int leased_adopt(struct daemon *d, struct file *file, int fd);
+void leased_release(struct daemon *d, struct file *file); /* whoever waits goes on */
+bool leased_holds(const struct daemon *d, const struct file *file);
+/* What has changed in the guard is said; what was given up is taken again later. */
+void leased_notice(struct daemon *d);
+/* Before the guard starts; fd becomes the file's. 0, or -errno: it has no lease any more. */
+int leased_restore(struct daemon *d, struct file *file, uint32_t slot, int fd);
+/* Of a lease on it now, as others are told. */
+uint32_t file_label(const struct daemon *d, const struct file *file);
 
 /* --- sessions.c --------------------------------------------------------------------------------------- */
 

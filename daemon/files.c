@@ -12,6 +12,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "daemon/saved.h"
+#include "daemon/store.h"
 
 struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino)
 {
@@ -23,13 +24,14 @@ struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino)
 
 /* The handle is what a successor finds the file by: the guard's mark keeps the inode in memory, also of one that was
  * unlinked. */
-static void save(struct daemon *d, const struct file *file)
+void file_save(struct daemon *d, const struct file *file)
 {
 	struct saved_file record = {
 		.dev = file->key.dev,
 		.ino = file->key.ino,
 		.uid = file->user->uid,
 		.armed = file->armed || file->inherited,
+		.lease = file->lease_fd < 0 ? 0 : file->lease_slot + 1,
 	};
 	struct {
 		struct file_handle handle;
@@ -52,7 +54,7 @@ void file_set_pool(struct daemon *d, struct file *file, struct pool *pool)
 	if (file->pool == pool)
 		return;
 	file->pool = pool;
-	save(d, file);
+	file_save(d, file);
 }
 
 static struct file *make(struct daemon *d, struct user *user, uint64_t dev, uint64_t ino, uint32_t saved)
@@ -67,6 +69,7 @@ static struct file *make(struct daemon *d, struct user *user, uint64_t dev, uint
 	file->saved = saved;
 	file->opath_fd = -1;
 	file->watch = -1;
+	file->lease_fd = -1;
 	HASH_ADD(hh, d->files, key, sizeof(file->key), file);
 	return file;
 }
@@ -81,7 +84,7 @@ struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev,
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	if (file && file->opath_fd < 0) { /* after a restart */
 		file->opath_fd = open(link, O_PATH | O_CLOEXEC);
-		save(d, file);
+		file_save(d, file);
 	}
 	if (file)
 		return file;
@@ -97,7 +100,7 @@ struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev,
 		return NULL;
 	}
 	file->opath_fd = opath_fd;
-	save(d, file);
+	file_save(d, file);
 	return file;
 }
 
@@ -111,7 +114,7 @@ int file_arm(struct daemon *d, struct file *file, int fd)
 	if (rc == 0) {
 		file->armed = true;
 		file->inherited = false;
-		save(d, file);
+		file_save(d, file);
 		modified_watch(d, file);
 	}
 	return rc;
@@ -128,7 +131,9 @@ void file_drop(struct daemon *d, uint64_t dev, uint64_t ino)
 	grants_forget(d, dev, ino);
 	modified_forget(d, file);
 	/* One that could not be opened again is armed without our knowing: see arm_again(). */
-	if (file->armed || file->inherited) {
+	if (file->lease_fd >= 0) {
+		leased_release(d, file);
+	} else if (file->armed || file->inherited) {
 		rc = d->guard->ops->disarm(d->guard, file->opath_fd, dev, ino);
 		/* A mark that stays costs time on that file and protects nothing more. */
 		if (rc < 0)
@@ -196,7 +201,46 @@ static int arm_again(struct daemon *d, struct file *file)
 	return rc;
 }
 
-int files_restore(struct daemon *d)
+/* The descriptions that have kernel leases, by their slots. */
+static void collect(struct daemon *d, int fds[STORE_SLOTS])
+{
+	uint32_t slot;
+	int fd;
+
+	for (slot = 0; slot < STORE_SLOTS; slot++)
+		fds[slot] = -1;
+	while ((fd = store_take(d->store, STORE_LEASED, &slot)) >= 0)
+		fds[slot] = fd;
+}
+
+/* Nobody's: taken when the daemon before died. */
+static void discard(struct daemon *d, const int fds[STORE_SLOTS])
+{
+	for (uint32_t slot = 0; slot < STORE_SLOTS; slot++) {
+		if (fds[slot] < 0)
+			continue;
+		fcntl(fds[slot], F_SETLEASE, F_UNLCK);
+		store_drop(d->store, STORE_LEASED, slot, fds[slot], 0);
+	}
+}
+
+/* In its pool as it is configured now, by the description that was kept. Else whoever wanted it has gone on, or will. */
+static void lease_again(struct daemon *d, struct file *file, uint32_t slot, int *fd)
+{
+	const bool wanted = d->leases && file->pool && file->pool->config->guard == CONFIG_GUARD_KERNEL_LEASE;
+
+	if (wanted && *fd >= 0) {
+		file->lost = leased_restore(d, file, slot, *fd) < 0;
+		*fd = -1;
+	} else {
+		file->lost = true;
+	}
+	if (file->lost)
+		log_error("inode %llu of device %llu was not guarded while no daemon was there: its leases are revoked",
+			  (unsigned long long)file->key.ino, (unsigned long long)file->key.dev);
+}
+
+static int restore(struct daemon *d, int fds[STORE_SLOTS])
 {
 	const struct saved_file *record;
 	uint32_t cursor = 0;
@@ -215,7 +259,9 @@ int files_restore(struct daemon *d)
 		if (file->opath_fd < 0)
 			log_warning("inode %llu of device %llu is leased, but cannot be opened again: it has no name now",
 				    (unsigned long long)record->ino, (unsigned long long)record->dev);
-		if (!record->armed)
+		if (record->lease && record->lease <= STORE_SLOTS)
+			lease_again(d, file, record->lease - 1, &fds[record->lease - 1]);
+		if (!record->armed || record->lease)
 			continue;
 		rc = arm_again(d, file);
 		if (rc < 0 && !d->guard_lost)
@@ -223,6 +269,21 @@ int files_restore(struct daemon *d)
 		modified_watch(d, file);
 	}
 	return 0;
+}
+
+int files_restore(struct daemon *d)
+{
+	int *fds = malloc(STORE_SLOTS * sizeof(*fds));
+	int rc = fds ? 0 : -ENOMEM;
+
+	if (fds) {
+		collect(d, fds);
+		rc = restore(d, fds);
+		if (rc == 0)
+			discard(d, fds);
+	}
+	free(fds);
+	return rc;
 }
 
 void files_free(struct daemon *d)

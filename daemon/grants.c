@@ -41,6 +41,8 @@ struct grant {
 	uint64_t dev, ino, start, end;
 	bool require_dax, reopen_ok;
 	bool path_only; /* fd is O_PATH */
+	bool take_lease; /* its job takes a kernel lease */
+	bool over;	 /* answered, while that job is under way: it frees this */
 	struct user *user; /* fd is on its account */
 	int fd;
 	uint64_t job;
@@ -63,6 +65,17 @@ static void grant_free(struct grant *g)
 	user_give(g->daemon, g->user, USER_DESCRIPTORS, 1);
 	user_put(g->daemon, g->user);
 	free(g);
+}
+
+/* A job that takes a kernel lease is waited for, so that the lease does not stay behind. */
+static void grant_end(struct grant *g)
+{
+	if (!g->take_lease || !g->job) {
+		grant_free(g);
+		return;
+	}
+	g->session = NULL;
+	g->over = true;
 }
 
 static void refuse(struct session *s, const struct dlp_head *request, uint32_t reason, uint64_t offset)
@@ -260,6 +273,7 @@ static int submit_look(struct grant *g, worker_done *done, const struct guard_pa
 		.require_dax = g->require_dax,
 		.reopen_ok = g->reopen_ok,
 		.path_only = g->path_only,
+		.take_lease = g->take_lease && g->session,
 		.user = g->user->uid,
 		.memory_of = g->session && g->session->memory_fd < 0 ? g->session->pid : 0,
 	};
@@ -293,7 +307,9 @@ static void look_at_range(struct daemon *d, struct file *file, uint64_t start, u
 		return;
 	}
 	g->timer = evtimer_new(d->base, look_again, g);
-	g->fd = fcntl(file->opath_fd, F_DUPFD_CLOEXEC, 0);
+	/* Opened for a look, a file would break its own kernel lease. */
+	g->path_only = file->lease_fd < 0;
+	g->fd = fcntl(g->path_only ? file->opath_fd : file->lease_fd, F_DUPFD_CLOEXEC, 0);
 	g->daemon = d;
 	g->user = file->user;
 	g->dev = file->key.dev;
@@ -301,7 +317,6 @@ static void look_at_range(struct daemon *d, struct file *file, uint64_t start, u
 	g->start = start;
 	g->end = end;
 	g->require_dax = file->pool->config->type == DLP_POOL_FSDAX;
-	g->path_only = true;
 	g->next = d->grants;
 	g->link = &d->grants;
 	if (g->next)
@@ -340,7 +355,7 @@ static void reply_granted(const struct grant *g, const struct file *file, uint64
 		.ino = g->ino,
 		.start = g->start,
 		.end = g->end,
-		.label = pool_label(file->pool),
+		.label = file_label(g->daemon, file),
 		.pool_type = file->pool->config->type,
 		.epoch = epoch,
 	};
@@ -400,6 +415,33 @@ static void keep_memory(struct session *s, const struct worker_result *result)
 	s->memory_unknown = true;
 }
 
+/* The kernel lease that the job has taken, if it has. */
+static void adopt_lease(struct grant *g, const struct worker_result *result)
+{
+	struct file *file = file_lookup(g->daemon, g->dev, g->ino);
+	int rc;
+
+	if (!result->leased)
+		return;
+	if (!file) {
+		fcntl(g->fd, F_SETLEASE, F_UNLCK);
+		return;
+	}
+	if (leased_holds(g->daemon, file))
+		return; /* another grant was quicker, on the same description */
+	rc = leased_adopt(g->daemon, file, g->fd);
+	if (rc < 0)
+		log_warning("a kernel lease cannot be kept: %s", strerror(-rc));
+}
+
+/* What only a kernel lease protects is not granted without one. */
+static uint32_t unguarded(const struct grant *g, const struct file *file)
+{
+	if (file->pool->label != DLP_LABEL_KERNEL_LEASE || leased_holds(g->daemon, file))
+		return DLP_REASON_NONE;
+	return DLP_REASON_OPEN_ELSEWHERE;
+}
+
 static void looked(void *arg, const struct worker_result *result)
 {
 	struct grant *g = arg;
@@ -411,8 +453,18 @@ static void looked(void *arg, const struct worker_result *result)
 	int rc;
 
 	g->job = 0;
+	if (g->over) {
+		if (result->memory_fd >= 0)
+			close(result->memory_fd);
+		file = file_lookup(d, g->dev, g->ino);
+		if (result->leased && !(file && file->lease_fd >= 0))
+			fcntl(g->fd, F_SETLEASE, F_UNLCK);
+		grant_free(g);
+		return;
+	}
 	trial_begin(s, &s->calls_trial);
 	keep_memory(s, result);
+	adopt_lease(g, result);
 	/* What the guard stopped or let through before now is in the core before the lease is. The grant can lose
 	 * against one of those: then it is answered, and gone. */
 	guard_drain(d);
@@ -426,6 +478,8 @@ static void looked(void *arg, const struct worker_result *result)
 		reason = DLP_REASON_BREAKING;
 	if (!reason)
 		reason = settle_pool(d, file, result);
+	if (!reason)
+		reason = unguarded(g, file);
 	if (!reason && is_closed(d, file))
 		reason = DLP_REASON_CLOSED;
 	rc = core_grant_end(d->core, now_ns(), g->ticket, !reason, &epoch);
@@ -451,7 +505,7 @@ void grants_forget(struct daemon *d, uint64_t dev, uint64_t ino)
 
 	for (g = d->grants; g; g = next) {
 		next = g->next;
-		if (g->dev == dev && g->ino == ino && !g->session && !g->busy)
+		if (g->dev == dev && g->ino == ino && !g->session && !g->busy && !g->over)
 			grant_free(g);
 	}
 }
@@ -466,7 +520,7 @@ void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket)
 	report(g, DLP_REASON_BREAKING, 0);
 	refuse(s, &g->request, DLP_REASON_BREAKING, 0);
 	detach_session(g);
-	grant_free(g);
+	grant_end(g);
 }
 
 void grant_abandon(struct session *s)
@@ -478,7 +532,7 @@ void grant_abandon(struct session *s)
 	s->grant = NULL;
 	g->session = NULL;
 	core_grant_end(s->daemon->core, now_ns(), g->ticket, false, NULL);
-	grant_free(g);
+	grant_end(g);
 	run_effects(s->daemon);
 }
 
@@ -493,8 +547,11 @@ unsigned grants_on(const struct daemon *d, uint64_t dev)
 
 void grants_stop(struct daemon *d)
 {
-	while (d->grants)
+	while (d->grants) {
+		if (d->grants->take_lease && d->grants->job)
+			fcntl(d->grants->fd, F_SETLEASE, F_UNLCK);
 		grant_free(d->grants);
+	}
 }
 
 static struct grant *grant_new(struct session *s, const struct dlp_grant *m, int fd, const struct stat *st)
@@ -550,8 +607,16 @@ static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 {
 	struct daemon *d = g->daemon;
 	bool two_file = false;
+	char why[256];
 	int rc;
 
+	if (file->pool && file->pool->label == DLP_LABEL_KERNEL_LEASE) {
+		if (!leased_time_fits(d, file->pool->config, why, sizeof(why))) {
+			log_error("pool %s: %s", file->pool->config->name, why);
+			return DLP_REASON_GUARD;
+		}
+		g->take_lease = !leased_holds(d, file);
+	}
 	hold_off_look(d, g->dev, g->ino, g->start, g->end);
 	rc = core_grant_begin(d->core, now_ns(), g->dev, g->ino, g->start, g->end, g->session->id, g->session->pid,
 			      flags, &g->ticket, &two_file);

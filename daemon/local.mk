@@ -28,6 +28,7 @@ daxleased_SOURCES = \
 	daemon/keeper_start.h \
 	daemon/keeper_table.c \
 	daemon/keeper_table.h \
+	daemon/leased.c \
 	daemon/log.c \
 	daemon/log.h \
 	daemon/main.c \

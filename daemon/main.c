@@ -14,6 +14,7 @@
 
 #include "daemon/closer.h"
 #include "daemon/daemon.h"
+#include "daemon/guard/kernel_lease.h"
 #include "daemon/hook.h"
 #include "daemon/keeper.h"
 #include "daemon/log.h"
@@ -224,6 +225,17 @@ static int take_guard(struct daemon *d, const struct options *o, int *why)
 	return rc;
 }
 
+static int lease_guard(struct daemon *d, const struct options *o)
+{
+	bool wanted = false;
+
+	for (size_t i = 0; i < d->config.pool_count; i++)
+		wanted |= d->config.pools[i].guard == CONFIG_GUARD_KERNEL_LEASE;
+	if (wanted)
+		d->leases = guard_leases_new(o->no_guard);
+	return !wanted || d->leases ? 0 : -errno;
+}
+
 /* What a predecessor left, from the inside out: the core, then what hangs on it. */
 static int take_over(struct daemon *d)
 {
@@ -250,15 +262,20 @@ static int take_over(struct daemon *d)
 }
 
 /* The group was not handed back with the journal: whoever waited went on, and nothing was guarded since. */
-static void revoke_all(struct daemon *d)
+static void revoke_unguarded(struct daemon *d)
 {
 	struct core_lease_view lease;
 	uint64_t id, leases;
 	uint32_t cursor = 0;
 
-	while (core_list(d->core, &cursor, &lease))
+	while (core_list(d->core, &cursor, &lease)) {
+		const struct file *file = file_lookup(d, lease.dev, lease.ino);
+
+		if (!file || !(file->lost || (d->guard_lost && file->lease_fd < 0)))
+			continue;
 		break_range(d, lease.dev, lease.ino, lease.start, lease.end, lease.number, DLP_CAUSE_RECHECK, 0, NULL,
 			    &id, &leases);
+	}
 }
 
 /* 0 or -errno; what went wrong is logged. */
@@ -277,7 +294,9 @@ static int start(struct daemon *d, const struct options *o)
 	d->base = event_base_new();
 	if (!d->base)
 		return -ENOMEM;
-	rc = saved_core(d);
+	rc = lease_guard(d, o);
+	if (rc == 0)
+		rc = saved_core(d);
 	if (rc < 0)
 		return rc;
 	if (store_poll_fd(d->store) >= 0) {
@@ -290,6 +309,8 @@ static int start(struct daemon *d, const struct options *o)
 		return -errno;
 	users_start(d);
 	rc = breaks_start(d);
+	if (rc == 0)
+		rc = leased_start(d);
 	/* With no guard everything escapes, which the tests of the tests want to see. */
 	if (rc == 0 && !o->no_guard && modified_start(d) < 0)
 		log_warning("changes that escape the guard will not be noticed: inotify: %s", strerror(errno));
@@ -304,12 +325,13 @@ static int start(struct daemon *d, const struct options *o)
 		rc = take_over(d);
 	if (rc == 0 && d->guard)
 		rc = d->guard->ops->start(d->guard, breaks_owed, d);
+	if (rc == 0 && d->leases)
+		rc = d->leases->ops->start(d->leases, breaks_owed, d);
 	if (rc < 0)
 		return rc;
 	sessions_resume(d);
 	run_effects(d);
-	if (d->guard_lost)
-		revoke_all(d);
+	revoke_unguarded(d);
 	return 0;
 }
 
@@ -324,6 +346,7 @@ static void shut_down(struct daemon *d)
 	files_free(d);
 	modified_stop(d);
 	breaks_stop(d);
+	leased_stop(d);
 	pools_stop(d);
 	/* Last: with the guard's end every breaker that still waits is let through. */
 	if (d->store) {
@@ -332,6 +355,8 @@ static void shut_down(struct daemon *d)
 	}
 	if (d->guard)
 		d->guard->ops->free(d->guard);
+	if (d->leases)
+		d->leases->ops->free(d->leases);
 	if (d->store_event)
 		event_free(d->store_event);
 	store_free(d->store);

@@ -13,6 +13,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "daemon/pool/pool.h"
+#include "daemon/saved.h"
 
 static const char *const enforceable[] = {"ext4", "xfs"};
 
@@ -52,8 +53,8 @@ static enum dlp_pool_state watch(struct daemon *d, struct pool *pool, int path_f
 	int rc;
 
 	if (!d->guard) {
-		say_reason(pool, "there is no guard (it needs CAP_SYS_ADMIN and Linux 6.14 or later): use type = directory "
-				 "for leases that are only advisory");
+		say_reason(pool, "there is no guard (it needs CAP_SYS_ADMIN and Linux 6.14 or later): use guard = kernel-lease "
+				 "on older kernels, guard = none for leases that are only advisory");
 		return DLP_POOL_REFUSED;
 	}
 	if (!can_enforce(pool->fstype)) {
@@ -66,11 +67,52 @@ static enum dlp_pool_state watch(struct daemon *d, struct pool *pool, int path_f
 	}
 	rc = d->guard->ops->watch(d->guard, path_fd, pool->dev);
 	if (rc < 0) {
-		say_reason(pool, "the kernel refuses to guard it: %s", strerror(-rc));
+		say_reason(pool, "the kernel refuses to guard it: %s%s", strerror(-rc),
+			   rc == -EINVAL || rc == -EOPNOTSUPP ? ": Linux 6.14 or later is needed; use guard = kernel-lease on older "
+								"kernels" : "");
 		return DLP_POOL_REFUSED;
 	}
 	pool->watched = true;
 	pool->label = d->guard->label;
+	return DLP_POOL_READY;
+}
+
+/* One guard per file system: reading a fanotify event opens the file, which breaks its kernel lease. */
+static bool has_other_guard(struct daemon *d, struct pool *pool)
+{
+	const bool leases = pool->config->guard == CONFIG_GUARD_KERNEL_LEASE;
+	const struct saved_file *file;
+	uint32_t cursor = 0;
+
+	for (const struct pool *other = d->pools; other < pool; other++) {
+		if (other->state != DLP_POOL_READY || other->dev != pool->dev || other->label == DLP_LABEL_ADVISORY ||
+		    (other->label == DLP_LABEL_KERNEL_LEASE) == leases)
+			continue;
+		say_reason(pool, "pool %s is on the same file system and has another guard", other->config->name);
+		return true;
+	}
+	while ((file = saved_next(d, SAVED_FILE, &cursor))) {
+		if (file->dev != pool->dev || !file->armed || (file->lease != 0) == leases)
+			continue;
+		say_reason(pool, "its files are still leased under the guard that was configured before: end those programs, "
+				 "then restart the daemon");
+		return true;
+	}
+	return false;
+}
+
+static enum dlp_pool_state guard_by_leases(struct daemon *d, struct pool *pool, int path_fd)
+{
+	if (!can_enforce(pool->fstype)) {
+		say_reason(pool, "%s cannot be guarded by kernel leases, since it moves blocks by itself or tells nobody where "
+				 "they are (ext4 and xfs can): use guard = none", pool->fstype);
+		return DLP_POOL_REFUSED;
+	}
+	if (!leased_time_fits(d, pool->config, pool->reason, sizeof(pool->reason)))
+		return DLP_POOL_REFUSED;
+	if (d->guard)
+		d->guard->ops->unwatch(d->guard, path_fd, pool->dev); /* what a predecessor watched */
+	pool->label = d->leases->label;
 	return DLP_POOL_READY;
 }
 
@@ -108,11 +150,13 @@ static enum dlp_pool_state look(struct daemon *d, struct pool *pool)
 		unwatch(d, pool);
 	pool->dev = st.st_dev;
 	memcpy(pool->fstype, mount.fstype, sizeof(pool->fstype));
-	if (c->type == DLP_POOL_DIRECTORY) {
+	if (c->guard == CONFIG_GUARD_NONE) {
 		pool->label = DLP_LABEL_ADVISORY;
 		state = DLP_POOL_READY;
+	} else if (has_other_guard(d, pool)) {
+		state = DLP_POOL_REFUSED;
 	} else {
-		state = watch(d, pool, fd);
+		state = c->guard == CONFIG_GUARD_PRE_CONTENT ? watch(d, pool, fd) : guard_by_leases(d, pool, fd);
 	}
 	close(fd); /* an O_PATH descriptor would pin the mount */
 	return state;

@@ -74,6 +74,8 @@ struct saved_file {
 	int32_t handle_type;
 	unsigned char handle[SAVED_HANDLE_BYTES];
 	char pool[DLP_NAME_SIZE]; /* empty: not known yet */
+	uint32_t lease; /* 1 + the slot of the description with the kernel lease in the store; 0: none */
+	uint32_t reserved;
 	SAVED_LATER
 };
 
@@ -100,7 +102,7 @@ struct saved_mr {
 
 _Static_assert(sizeof(struct saved_meta) == 24 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_session) == 64 + SAVED_ANSWER_BYTES + SAVED_LATER_BYTES, "no padding");
-_Static_assert(sizeof(struct saved_file) == 32 + SAVED_HANDLE_BYTES + DLP_NAME_SIZE + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_file) == 40 + SAVED_HANDLE_BYTES + DLP_NAME_SIZE + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_note) == 72 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_context) == 8 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_mr) == 72 + SAVED_LATER_BYTES, "no padding");

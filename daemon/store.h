@@ -49,6 +49,7 @@ enum store_kind {
 	STORE_EVENTS, /* the same: its second channel */
 	STORE_UVERBS, /* open RDMA device */
 	STORE_MEMORY, /* /proc/PID/mem of a holder, which tells whether its memory has a user */
+	STORE_LEASED, /* regular file: the description that has a kernel lease */
 	STORE_KINDS
 };
 

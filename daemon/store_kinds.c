@@ -92,6 +92,18 @@ static bool is_uverbs(int fd)
 	       S_ISCHR(stx.stx_mode) && uverbs_check_major(stx.stx_rdev_major) == 0;
 }
 
+/* Of a file system that can be a pool, so that no server can make whoever closes it wait. */
+static bool is_leased(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct statx stx;
+	struct statfs fs;
+
+	return flags >= 0 && !(flags & O_PATH) &&
+	       statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) == 0 && S_ISREG(stx.stx_mode) &&
+	       fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+}
+
 /* By its end only: opened in the mount namespace of a daemon before, its path begins nowhere. */
 static bool is_memory(int fd)
 {
@@ -119,6 +131,7 @@ static const struct {
 	[STORE_CALLS] = {.letter = 'c', .check = is_connection},
 	[STORE_EVENTS] = {.letter = 'e', .check = is_connection},
 	[STORE_UVERBS] = {.letter = 'u', .check = is_uverbs},
+	[STORE_LEASED] = {.letter = 'l', .check = is_leased},
 	[STORE_MEMORY] = {.letter = 'm', .check = is_memory},
 };
 

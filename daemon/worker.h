@@ -52,6 +52,7 @@ struct worker_job {
 	/* WORKER_CHECK */
 	uint64_t start, end;
 	bool require_dax, reopen_ok;
+	bool take_lease; /* a kernel lease first, on the descriptor's description */
 	bool path_only; /* the descriptor is O_PATH: it is opened for reading first */
 	uint32_t user; /* who asked for the check; 0 (root, or the daemon itself) is not limited */
 	/*
@@ -107,6 +108,7 @@ struct worker_result {
 	 */
 	int error;
 	struct pool_refusal refusal; /* WORKER_CHECK */
+	bool leased; /* CHECK: the kernel lease is there now, whatever the rest says */
 	uint64_t settled;	     /* CHECK, SETTLE: bit i: operation i has finished */
 	uint64_t failed; /* DESTROY: bit i: MR i may live; also if what has its handle differs */
 	bool mapped;	 /* MAPS, FENCE: false once the process is gone; MEMORY: it has a user */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/guard/guard.h"
+#include "daemon/guard/kernel_lease.h"
 #include "daemon/uverbs.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -131,6 +132,15 @@ static void check(const struct worker_order *order, int fd, struct worker_result
 	}
 	if (job->path_only) {
 		result->error = open_again(fd);
+		if (result->error)
+			return;
+	}
+	if (job->take_lease) {
+		result->error = guard_lease_take(fd);
+		result->leased = result->error == 0;
+		result->refusal.reason = result->error == 0	    ? DLP_REASON_NONE
+					 : result->error == -EAGAIN ? DLP_REASON_OPEN_ELSEWHERE
+								    : DLP_REASON_GUARD;
 		if (result->error)
 			return;
 	}

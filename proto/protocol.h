@@ -173,6 +173,7 @@ enum dlp_reason {
 	DLP_REASON_LIMIT,	  /* ENOLCK: this user's or the daemon's limit */
 	DLP_REASON_GUARD,	  /* EOPNOTSUPP: the kernel refused to guard the file */
 	DLP_REASON_CLOSED,	  /* EBUSY: an administrator has closed the pool or file */
+	DLP_REASON_OPEN_ELSEWHERE, /* EAGAIN: somebody else has the file open: no kernel lease can be had */
 	DLP_REASON_COUNT
 };
 
@@ -350,6 +351,7 @@ enum dlp_cause {
 	DLP_CAUSE_ADMIN_BREAK,
 	DLP_CAUSE_ADMIN_REVOKE,
 	DLP_CAUSE_RECHECK, /* the second look found the block map not as it must be */
+	DLP_CAUSE_OPEN_WRITE, /* of a file that a kernel lease guards: what it then writes is not seen */
 	DLP_CAUSE_COUNT
 };
 

@@ -32,6 +32,8 @@ static const struct {
 	[DLP_REASON_LIMIT] = {ENOLCK, "a limit on leases or connections is reached"},
 	[DLP_REASON_GUARD] = {EOPNOTSUPP, "the kernel refused to guard the file"},
 	[DLP_REASON_CLOSED] = {EBUSY, "an administrator has closed it for maintenance ('daxleasectl drain')"},
+	[DLP_REASON_OPEN_ELSEWHERE] = {EAGAIN, "the file is open elsewhere, too: a kernel lease of a file that is open for writing "
+					       "needs that it is open only once ('fuser -v FILE' shows by whom)"},
 };
 
 static const char *const causes[DLP_CAUSE_COUNT] = {
@@ -53,6 +55,7 @@ static const char *const causes[DLP_CAUSE_COUNT] = {
 	[DLP_CAUSE_ADMIN_BREAK] = "an administrator's break",
 	[DLP_CAUSE_ADMIN_REVOKE] = "an administrator's revoke",
 	[DLP_CAUSE_RECHECK] = "the block map changed while the lease was granted",
+	[DLP_CAUSE_OPEN_WRITE] = "open for writing",
 };
 
 static const char *const labels[] = {
@@ -147,6 +150,7 @@ static const char *const reason_words[DLP_REASON_COUNT] = {
 	[DLP_REASON_LIMIT] = "limit",
 	[DLP_REASON_GUARD] = "guard",
 	[DLP_REASON_CLOSED] = "closed",
+	[DLP_REASON_OPEN_ELSEWHERE] = "open-elsewhere",
 };
 
 static const char *const cause_words[DLP_CAUSE_COUNT] = {
@@ -168,6 +172,7 @@ static const char *const cause_words[DLP_CAUSE_COUNT] = {
 	[DLP_CAUSE_ADMIN_BREAK] = "admin-break",
 	[DLP_CAUSE_ADMIN_REVOKE] = "admin-revoke",
 	[DLP_CAUSE_RECHECK] = "recheck",
+	[DLP_CAUSE_OPEN_WRITE] = "open-write",
 };
 
 static const char *word(const char *const *table, size_t count, uint32_t value)

@@ -41,6 +41,8 @@ EXTRA_DIST += \
 	tests/host/guard_run \
 	tests/host/keeper \
 	tests/host/kept.sh \
+	tests/host/kernel_lease \
+	tests/host/kernel_lease_run \
 	tests/host/leases \
 	tests/host/lib.sh \
 	tests/host/pool_check.sh \

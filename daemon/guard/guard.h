@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Stopping breakers. One interface, one file per mechanism (fanotify.c now). A guard knows nothing
+ * Stopping breakers. One interface, one file per mechanism (fanotify.c, kernel_lease.c). A guard knows nothing
  * of leases: it watches file systems, is told which inodes are leased (armed), stops whoever is
  * about to change one of them, says who and what, and lets go on command. May include: libc,
  * proto/protocol.h.
@@ -38,7 +38,8 @@ struct guard_attempt {
 	bool maps; /* changes the block map even inside allocated blocks (C12); write(2) does not */
 	bool two_file; /* clone, dedupe, copy, exchange, or not known */
 	bool answered; /* on an unarmed inode, let through; told because of two_file */
-	bool spare[4];
+	bool late; /* it may have waited long already: its guard was not looked after */
+	bool spare[3];
 };
 
 /* Owner: the caller of the constructor; not thread safe: one thread calls everything below (the

@@ -14,6 +14,9 @@ libguard_la_SOURCES = \
 	daemon/guard/io_uring.h \
 	daemon/guard/proc.c \
 	daemon/guard/proc.h \
+	daemon/guard/kernel_lease.c \
+	daemon/guard/kernel_lease.h \
+	daemon/guard/lease_waiters.c \
 	daemon/guard/reader.c \
 	daemon/guard/settle.c \
 	daemon/guard/slots.c \

@@ -104,7 +104,7 @@ static enum decode_context stack_context(int32_t tid)
 		if (!symbol)
 			continue;
 		symbol++;
-		if (strstr(symbol, "fanotify_") || strstr(symbol, "fsnotify"))
+		if (strstr(symbol, "fanotify_") || strstr(symbol, "fsnotify") || strstr(symbol, "__break_lease"))
 			waits = true;
 		if (!strncmp(symbol, "io_submit_one+",
 			     14)) /* io_submit(2), which shows as itself */
