@@ -434,7 +434,6 @@ static int resume(struct fanotify_guard *guard,
 
 		guard->held += slot->event.head.fd >= 0;
 		if (slot->state == SLOT_TAKEN) {
-			/* Its thread's time runs on: nobody waits longer because daemons die. */
 			if (!slot->read_ns)
 				slot->read_ns = fanotify_now_ns();
 			slot_list_push(&guard->slots, &guard->put_off, i);
@@ -454,6 +453,7 @@ static int fanotify_start(struct guard *base,
 	struct fanotify_guard *guard = inside(base);
 	int ret;
 
+	guard->started_ns = fanotify_now_ns();
 	pthread_mutex_lock(&guard->lock);
 	ret = resume(guard, owed, arg);
 	pthread_mutex_unlock(&guard->lock);

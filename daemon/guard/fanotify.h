@@ -36,6 +36,7 @@
  * after the read. */
 #define FANOTIFY_PUT_OFF 256u
 #define FANOTIFY_PUT_OFF_NS (200u * 1000 * 1000)
+#define FANOTIFY_PUT_OFF_LONGEST_NS (2000u * 1000 * 1000)
 
 #define FANOTIFY_IGNORE (FAN_MARK_EVICTABLE | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY)
 
@@ -69,6 +70,7 @@ struct fanotify_guard {
 	bool allow_all;
 	bool io_uring_shares;
 	uint64_t page;
+	uint64_t started_ns;
 	bool started;
 	pthread_t reader, closer;
 

@@ -272,8 +272,14 @@ static bool peek_armed(struct fanotify_guard *guard, const struct slot *slot)
  */
 static bool put_off(struct fanotify_guard *guard, uint32_t index)
 {
-	if (guard->put_off_count == FANOTIFY_PUT_OFF ||
-	    fanotify_now_ns() - guard->slots.slot[index].read_ns >= FANOTIFY_PUT_OFF_NS)
+	const struct slot *slot = &guard->slots.slot[index];
+	const uint64_t now_ns = fanotify_now_ns(), age_ns = now_ns - slot->read_ns;
+	/* At one that was taken over nobody has looked meanwhile. But it does not wait for good because one daemon after
+	 * another dies. */
+	const bool again = slot->taken_over && now_ns - guard->started_ns < FANOTIFY_PUT_OFF_NS &&
+			   age_ns < FANOTIFY_PUT_OFF_LONGEST_NS;
+
+	if (guard->put_off_count == FANOTIFY_PUT_OFF || (age_ns >= FANOTIFY_PUT_OFF_NS && !again))
 		return false;
 	slot_list_push(&guard->slots, &guard->put_off, index);
 	guard->put_off_count++;
