@@ -594,7 +594,7 @@ struct guard *guard_fanotify_new(const struct guard_fanotify_params *params)
 	guard->base.label = DLP_LABEL_ENFORCED;
 	guard->allow_all = params->allow_all;
 	guard->page = (uint64_t)sysconf(_SC_PAGESIZE);
-	guard->queue = guard->closing = guard->put_off = SLOT_LIST_EMPTY;
+	guard->queue = guard->closing = guard->put_off = guard->allowed = SLOT_LIST_EMPTY;
 	guard->slots.free = SLOT_NONE;
 	guard->group = guard->wake_fd = guard->base.event_fd = -1;
 	pthread_mutex_init(&guard->lock, NULL);

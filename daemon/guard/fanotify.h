@@ -33,10 +33,12 @@
 #define FANOTIFY_SLOTS_SPARE (4u + FANOTIFY_PUT_OFF)
 
 /* Events whose thread had not fallen asleep yet, at most so many, looked at again until so long
- * after the read. */
+ * after the read; and of one that shows what cannot be decoded. */
 #define FANOTIFY_PUT_OFF 256u
+#define FANOTIFY_RUNNING_NS (2000u * 1000 * 1000)
 #define FANOTIFY_PUT_OFF_NS (200u * 1000 * 1000)
-#define FANOTIFY_PUT_OFF_LONGEST_NS (2000u * 1000 * 1000)
+/* From then on what a predecessor has read has no more time than what was read here. */
+#define FANOTIFY_PUT_OFF_LONGEST_NS (4000u * 1000 * 1000)
 
 #define FANOTIFY_IGNORE (FAN_MARK_EVICTABLE | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY)
 
@@ -61,7 +63,7 @@ struct fanotify_passed {
 struct fanotify_guard {
 	struct guard base; /* first: struct guard * is cast to this */
 
-	struct slot_list put_off; /* the reader's own */
+	struct slot_list put_off, allowed; /* the reader's own */
 	uint32_t put_off_count;
 
 	/* set before the threads start, then only read */

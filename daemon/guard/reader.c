@@ -268,18 +268,18 @@ static bool peek_armed(struct fanotify_guard *guard, const struct slot *slot)
 /*
  * A thread that was put off its processor on the way to sleep says "running" for as long as the
  * scheduler likes. Undecoded, it would break every lease of its file; so others are served first,
- * and it is looked at again.
+ * and it is looked at again, for so long.
  */
-static bool put_off(struct fanotify_guard *guard, uint32_t index)
+static bool put_off(struct fanotify_guard *guard, uint32_t index, uint64_t limit_ns)
 {
 	const struct slot *slot = &guard->slots.slot[index];
-	const uint64_t now_ns = fanotify_now_ns(), age_ns = now_ns - slot->read_ns;
+	const uint64_t now_ns = fanotify_now_ns();
 	/* At one that was taken over nobody has looked meanwhile. But it does not wait for good because one daemon after
 	 * another dies. */
-	const bool again = slot->taken_over && now_ns - guard->started_ns < FANOTIFY_PUT_OFF_NS &&
-			   age_ns < FANOTIFY_PUT_OFF_LONGEST_NS;
+	const bool again = slot->taken_over && now_ns - slot->read_ns < FANOTIFY_PUT_OFF_LONGEST_NS;
 
-	if (guard->put_off_count == FANOTIFY_PUT_OFF || (age_ns >= FANOTIFY_PUT_OFF_NS && !again))
+	if (guard->put_off_count == FANOTIFY_PUT_OFF ||
+	    now_ns - (again ? guard->started_ns : slot->read_ns) >= limit_ns)
 		return false;
 	slot_list_push(&guard->slots, &guard->put_off, index);
 	guard->put_off_count++;
@@ -314,7 +314,7 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 	error = thread_syscall_soon(tid, &line);
 	if (error < 0 && refuse_dying(guard, index))
 		return;
-	if (error == -EAGAIN && put_off(guard, index))
+	if (error == -EAGAIN && put_off(guard, index, FANOTIFY_RUNNING_NS))
 		return;
 
 	if (!peek_armed(guard, slot)) {
@@ -345,7 +345,8 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 	forget_passed(guard, tid, &out);
 	/* Between the kill and its death a thread is not recognisable for an instant, or for as long
 	 * as it is off its processor: what would break everything is looked at again, too. */
-	if (out.opaque && (refuse_dying(guard, index) || put_off(guard, index)))
+	if (out.opaque &&
+	    (refuse_dying(guard, index) || put_off(guard, index, FANOTIFY_PUT_OFF_NS)))
 		return;
 	if (!out.harmless && !is_exempt(guard, tid)) {
 		fill_attempt(&attempt, slot, &line, &out);
@@ -358,7 +359,7 @@ static void stop_or_pass(struct fanotify_guard *guard, uint32_t index)
 	pthread_mutex_lock(&guard->lock);
 	if (out.harmless) {
 		guard->counts.harmless++;
-		answer_and_finish(guard, index, FAN_ALLOW);
+		slot_list_push(&guard->slots, &guard->allowed, index);
 	} else {
 		slot->attempt = attempt;
 		fanotify_queue(guard, index);
@@ -384,7 +385,7 @@ static bool identify(struct slot *slot)
 
 /* Taken over from a process that died right behind its read: nothing says which file it was. What
  * changes none goes on. */
-static bool is_harmless(const struct fanotify_guard *guard, const struct slot *slot)
+static bool is_harmless(const struct fanotify_guard *guard, const struct slot *slot, bool *running)
 {
 	const int32_t tid = slot->event.head.pid;
 	struct syscall_line line;
@@ -393,7 +394,7 @@ static bool is_harmless(const struct fanotify_guard *guard, const struct slot *s
 
 	in.line = &line;
 	in.context = thread_context(tid);
-	thread_syscall_soon(tid, &line);
+	*running = thread_syscall_soon(tid, &line) == -EAGAIN;
 	decode(&in, &out);
 	return out.harmless;
 }
@@ -405,10 +406,12 @@ static void answer_unknown(struct fanotify_guard *guard, uint32_t index)
 	uint32_t response = GUARD_DENY(EIO);
 
 	if (slot->taken_over) {
-		const bool harmless = is_harmless(guard, slot);
+		bool running;
+		const bool harmless = is_harmless(guard, slot, &running);
 
-		/* It may not have fallen asleep yet. */
-		if (!harmless && (refuse_dying(guard, index) || put_off(guard, index)))
+		if (!harmless &&
+		    (refuse_dying(guard, index) ||
+		     put_off(guard, index, running ? FANOTIFY_RUNNING_NS : FANOTIFY_PUT_OFF_NS)))
 			return;
 		response = harmless ? FAN_ALLOW : GUARD_DENY(EBUSY);
 	}
@@ -426,6 +429,18 @@ static void look_at(struct fanotify_guard *guard, uint32_t index)
 		pass_unarmed(guard, index, 0, NULL);
 	else
 		stop_or_pass(guard, index);
+}
+
+/* Those that turned out to be harmless go on: all of them together, since the kernel wakes everybody who waits for an
+ * answer with each, and who is looked at right behind it is not asleep. */
+static void answer_allowed(struct fanotify_guard *guard)
+{
+	uint32_t index;
+
+	pthread_mutex_lock(&guard->lock);
+	while ((index = slot_list_pop(&guard->slots, &guard->allowed)) != SLOT_NONE)
+		answer_and_finish(guard, index, FAN_ALLOW);
+	pthread_mutex_unlock(&guard->lock);
 }
 
 static void handle_event(struct fanotify_guard *guard, uint32_t index)
@@ -451,6 +466,7 @@ static void handle_event(struct fanotify_guard *guard, uint32_t index)
 	pthread_mutex_unlock(&guard->lock);
 	guard->slots.slot[index].read_ns = fanotify_now_ns();
 	look_at(guard, index);
+	answer_allowed(guard);
 }
 
 /* Looks once at each that was put off before. */
@@ -462,6 +478,7 @@ static void look_again(struct fanotify_guard *guard)
 		guard->put_off_count--;
 		look_at(guard, index);
 	}
+	answer_allowed(guard);
 }
 
 /* --- the loop
