@@ -105,7 +105,7 @@ static void add_place(struct findings *findings, const struct place *place)
 
 /* What of a mounted pool does not depend on the daemon. */
 static void look_at_mount(struct findings *findings, const char *subject, const char *path,
-			  uint32_t type)
+			  uint32_t type, bool pre_content)
 {
 	const int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	struct pool_mount mount;
@@ -126,14 +126,15 @@ static void look_at_mount(struct findings *findings, const char *subject, const 
 			"(xfs_io -c 'chattr +x')",
 			"%s (%s) is not mounted with -o dax: only files with the attribute are DAX",
 			path, mount.fstype);
-	if (type == DLP_POOL_DIRECTORY)
+	if (!pre_content)
 		return;
 	error = try_guard(path);
 	if (error == -EPERM)
 		return; /* told of the kernel already */
 	if (error || (strcmp(mount.fstype, "ext4") != 0 && strcmp(mount.fstype, "xfs") != 0))
 		finding(findings, VERDICT_WRONG, subject,
-			"use ext4 or xfs, or a pool of type directory (advisory)",
+			"use ext4 or xfs and Linux 6.14 or later; on older kernels "
+			"guard = kernel-lease; else a pool of type directory (advisory)",
 			"%s (%s) cannot be guarded%s%s", path, mount.fstype, error ? ": " : "",
 			error ? strerror(-error) : "");
 	else
@@ -156,7 +157,8 @@ static void look_at_pool(struct findings *findings, struct connection *connectio
 	} else {
 		finding(findings, VERDICT_GOOD, subject, NULL, "%s is ready, leases are %s",
 			pool->path, dlp_label_text(pool->label));
-		look_at_mount(findings, subject, pool->path, pool->type);
+		look_at_mount(findings, subject, pool->path, pool->type,
+			      (pool->label & ~DLP_LABEL_UNBOUNDED) == DLP_LABEL_ENFORCED);
 	}
 	if (place_of_pool(connection, index, pool, &place))
 		add_place(findings, &place);
@@ -225,8 +227,9 @@ static void look_at_config(struct findings *findings, const char *file)
 		const struct config_pool *pool = &config.pools[i];
 
 		snprintf(subject, sizeof(subject), "pool %.*s", DLP_NAME_SIZE - 1, pool->name);
-		look_at_mount(findings, subject, pool->path, pool->type);
-		if (pool->type == DLP_POOL_DIRECTORY || !look_at(pool->path, &dev, &ino))
+		look_at_mount(findings, subject, pool->path, pool->type,
+			      pool->guard == CONFIG_GUARD_PRE_CONTENT);
+		if (pool->guard != CONFIG_GUARD_PRE_CONTENT || !look_at(pool->path, &dev, &ino))
 			continue;
 		place = (struct place){.dev = dev};
 		snprintf(place.pool, sizeof(place.pool), "%s", pool->name);

@@ -71,11 +71,10 @@ void look_at_kernel(struct findings *findings)
 			"run it as root, in the initial user namespace",
 			"Linux %s: whether it can guard files, only root can try", name.release);
 	else if (error)
-		finding(findings, VERDICT_WRONG, "kernel",
+		finding(findings, VERDICT_NOTE, "kernel",
 			"use Linux 6.14 or later (with CONFIG_FANOTIFY_ACCESS_PERMISSIONS); until "
-			"then pools of type "
-			"directory, whose leases are advisory",
-			"Linux %s cannot guard files: pre-content events: %s", name.release,
+			"then guard = kernel-lease in each pool",
+			"Linux %s has no pre-content events: %s", name.release,
 			strerror(-error));
 	else
 		finding(findings, VERDICT_GOOD, "kernel", NULL,

@@ -28,7 +28,9 @@ bool place_of_pool(struct connection *connection, uint32_t index, const struct d
 	struct dlp_pool ask = {.head.opcode = DLP_POOL_STATS, .index = index};
 	struct dlp_pool_stats_reply stats;
 
-	if (pool->state != DLP_POOL_READY || pool->type == DLP_POOL_DIRECTORY)
+	/* Under another label there is nothing to escape from, or the grant finds it. */
+	if (pool->state != DLP_POOL_READY ||
+	    (pool->label & ~DLP_LABEL_UNBOUNDED) != DLP_LABEL_ENFORCED)
 		return false;
 	*place = (struct place){.dev = pool->dev, .guarded = pool->label == DLP_LABEL_ENFORCED};
 	memcpy(place->pool, pool->name, sizeof(place->pool));

@@ -23,6 +23,8 @@ EXTRA_DIST += \
 	tests/guest/fetch-kernel \
 	tests/guest/initramfs-init \
 	tests/guest/keeper \
+	tests/guest/kernel_lease \
+	tests/guest/kernel_lease_inside \
 	tests/guest/inside \
 	tests/guest/leases \
 	tests/guest/lib.sh \
@@ -82,6 +84,7 @@ unit_programs = \
 	core_rules \
 	decode_calls \
 	decode_i386 \
+	guard_leases \
 	guard_tables \
 	journal_cut \
 	pool_extents \
@@ -122,6 +125,10 @@ decode_calls_LDADD = libguard.la $(CMOCKA_LIBS)
 decode_i386_SOURCES = tests/unit/decode_i386.c
 decode_i386_CPPFLAGS = $(unit_cppflags)
 decode_i386_LDADD = libguard.la $(CMOCKA_LIBS)
+
+guard_leases_SOURCES = tests/unit/guard_leases.c
+guard_leases_CPPFLAGS = $(unit_cppflags)
+guard_leases_LDADD = libguard.la $(CMOCKA_LIBS) -lpthread
 
 guard_tables_SOURCES = tests/unit/guard_tables.c
 guard_tables_CPPFLAGS = $(unit_cppflags)

@@ -151,10 +151,12 @@ took() { # NAME MIN MAX (ms)
 punch() { fallocate --punch-hole --offset "$2" --length "$3" "$pool/$1"; } # FILE OFFSET LENGTH
 waiting_is() { [ "$(ctl status 2>/dev/null | sed -n 's/^breakers waiting *//p')" = "$1" ]; }
 
+# One that has ended is reaped by the shell, and its number may be that of another test's process by now.
+is_ours() { [ "$(ps -o ppid= -p "$1" | tr -d ' ')" = "$$" ]; }
 finish() {
 	local status=$?
 	trap - EXIT
-	for pid in "${pids[@]}"; do [ "$pid" != "${daemon:-0}" ] && kill -KILL "$pid" 2>/dev/null; done
+	for pid in "${pids[@]}"; do [ "$pid" != "${daemon:-0}" ] && is_ours "$pid" && kill -KILL "$pid" 2>/dev/null; done
 	[ -n "${daemon:-}" ] && stop_daemon
 	grep -E 'ERROR: (Address|Thread|Leak)Sanitizer|runtime error' "${scratch:-/nonexistent}/daemon.log" &&
 		cat "$scratch/daemon.log" && not_ok "the daemon's sanitizer is silent"
