@@ -2,7 +2,7 @@
 # What bench/run takes the times of.
 EXTRA_DIST += bench/figures.py bench/rows.py bench/run bench/scratch.py
 
-bench_programs = bench_calls bench_core bench_leases
+bench_programs = bench_calls bench_core bench_leases bench_verbs
 check_PROGRAMS += $(bench_programs)
 bench-programs: $(bench_programs)
 .PHONY: bench-programs
@@ -18,3 +18,9 @@ bench_core_LDADD = libcore.la
 
 bench_leases_SOURCES = bench/leases.c bench/subject.c bench/subject.h
 bench_leases_LDADD = libdaxlease.la
+
+# Not sanitized, as bench_calls.
+bench_verbs_SOURCES = bench/verbs.c bench/subject.c bench/subject.h
+bench_verbs_CFLAGS = -std=gnu17 $(WARNINGS)
+bench_verbs_LDFLAGS =
+bench_verbs_LDADD = $(LIBIBVERBS_LIBS)

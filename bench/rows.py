@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 
-from figures import Ratio, Result
+from figures import Ratio, Result, quantile
 from scratch import BUILD, Failed, Missing, Subject
 
 ALL = []
@@ -20,9 +20,11 @@ class Plan:
         self.subjects, self.figures, self.calls, self.warm = subjects, figures, calls, warm
 
 
-def row(name, what, quick=True):
+def row(name, what, quick=True, guest=False):
+    """guest: only in the emulated machine, where nothing else is measured."""
     def register(function):
-        ALL.append(type("Row", (), {"name": name, "what": what, "quick": quick, "function": staticmethod(function)}))
+        ALL.append(type("Row", (), {"name": name, "what": what, "quick": quick, "guest": guest,
+                                    "function": staticmethod(function)}))
         return function
     return register
 
@@ -264,6 +266,43 @@ def daemon_scale(place):
     back = holder.block(1)[0] / 1e9
     results.append(Result("a restart with 101000 leases, until the first answer", back, goal=0.5, unit="s"))
     return results
+
+
+@row("3v", "registering memory", guest=True)
+def registering(place):
+    return Plan({
+        "ours": Subject("register", place.files(place.pool, "ours", size=1 << 20), program="verbs", shim=True),
+        "by hand": Subject("register-on-demand", place.files(place.pool, "by hand", size=1 << 20), program="verbs"),
+    }, [Ratio("ibv_reg_mr and ibv_dereg_mr of a leased file: by the same with on-demand access without the shim", "ours",
+              ["by hand"], 1.03)])
+
+
+def bandwidth(place, path, shim, options):
+    """Of perftest's ib_write_bw, in its own unit."""
+    command = ["ib_write_bw", "-d", "rxe0", "-x", "1", "-F", "-s", "4096", "-n", "2000"]
+    env = dict(place.env)
+    if shim:
+        env["LD_PRELOAD"] = os.path.join(BUILD, ".libs", "libdaxlease-shim.so")
+    server = subprocess.Popen([*command, f"--mmap={path}", *options], env=env, stdout=subprocess.DEVNULL)
+    try:
+        place.wait_for(lambda: subprocess.run(["ss", "-Hltn", "sport = :18515"], capture_output=True, check=True).stdout,
+                       "ib_write_bw")
+        client = subprocess.run([*command, "127.0.0.1"], env=place.env, capture_output=True, text=True, timeout=120, check=False)
+        found = re.search(r"^ *4096 +\d+ +\S+ +(\S+)", client.stdout, re.M)
+        if client.returncode != 0 or not found or server.wait(60) != 0:
+            raise Failed(f"ib_write_bw: {client.stdout[-300:]} {client.stderr[-300:]}")
+        return float(found[1])
+    finally:
+        server.kill()
+        server.wait()
+
+
+@row("9", "perftest", guest=True)
+def perftest(place):
+    path = place.files(place.pool, "perftest", size=4 << 20)
+    ratios = [bandwidth(place, path, True, []) / bandwidth(place, path, False, ["--odp"]) for _ in range(3 if place.quick else 9)]
+    return [Result("ib_write_bw under the shim: by its own --odp", statistics.median(ratios), quantile(ratios, 0.25),
+                   quantile(ratios, 0.75), "> 0.98")]
 
 
 @row("10", "idle")

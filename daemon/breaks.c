@@ -164,21 +164,24 @@ static const char *verdict_text(int error)
 	return "refused at once, to be tried again (o-trunc, waiting-limit)";
 }
 
+/* After the answer: a path is looked up. */
 static void log_verdict(struct daemon *d, const struct core_effect *e, const struct op_note *note)
 {
 	const struct file *file = file_lookup(d, note->dev, note->ino);
 	double waited = (double)(now_ns() - note->since_ns) / NS_PER_S;
-	char path[DLP_MAX_PATH];
+	char buffer[DLP_MAX_PATH];
+	const char *path;
 
-	if (!file)
+	if (!file || (!note->leases && !e->error))
 		return;
+	path = file_path(file, buffer);
 	log_about(e->error ? LOG_WARNING : LOG_INFO,
 		  &(struct log_subject){.event = e->error ? LOG_EVENT_REFUSED : LOG_EVENT_NONE,
-					.path = file_path(file, path),
+					.path = path,
 					.breaker = e->tgid,
 					.cause = dlp_cause_text(e->cause),
 					.error = -e->error},
-		  "%s: %s by pid %d (%s) %s after %.3f s", file_path(file, path), dlp_cause_text(e->cause), e->tgid,
+		  "%s: %s by pid %d (%s) %s after %.3f s", path, dlp_cause_text(e->cause), e->tgid,
 		  e->comm, verdict_text(e->error), waited);
 }
 
@@ -203,9 +206,9 @@ static void verdict(struct daemon *d, const struct core_effect *e)
 		return;
 	report_verdict(d, e, note);
 	if (note->kind == NOTE_THREAD) {
-		log_verdict(d, e, note);
 		if (note->open)
 			answer_thread(d, note->slot, e->error);
+		log_verdict(d, e, note);
 		if (e->error == 0 && is_lease_slot(note->slot)) {
 			/* As long as it goes on, no kernel lease can be had: that holds off grants. */
 			core_op_finished(d->core, now_ns(), note->op);
@@ -222,6 +225,26 @@ static void verdict(struct daemon *d, const struct core_effect *e)
 	if (note->refused)
 		*note->refused = e->error;
 	note_free(d, note);
+}
+
+static void log_told(const struct session *s, const struct core_effect *e, uint16_t opcode,
+		     const struct file *file)
+{
+	char buffer[DLP_MAX_PATH];
+	const char *path = file_path(file, buffer);
+
+	log_about(LOG_NOTICE,
+		  &(struct log_subject){.event = opcode == DLP_EV_REVOKE ? LOG_EVENT_REVOKED : LOG_EVENT_NONE,
+					.path = path,
+					.pid = s->pid,
+					.breaker = e->tgid,
+					.start = e->start,
+					.end = e->end,
+					.cause = dlp_cause_text(e->cause)},
+		  "%s: [%llu, %llu): lease of pid %d (%s) %s: %s by pid %d (%s, uid %u)", path,
+		  (unsigned long long)e->start, (unsigned long long)e->end, s->pid, s->comm,
+		  opcode == DLP_EV_BREAK ? "is being broken" : "is being taken away", dlp_cause_text(e->cause),
+		  e->tgid, e->comm, e->uid);
 }
 
 static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
@@ -242,33 +265,21 @@ static void tell(struct daemon *d, const struct core_effect *e, uint16_t opcode)
 		.tid = e->tid,
 		.uid = e->uid,
 	};
-	char path[DLP_MAX_PATH];
 	int rc;
 
 	if (!s)
 		return;
 	memcpy(event.comm, e->comm, sizeof(event.comm));
 	event.comm[sizeof(event.comm) - 1] = 0;
+	/* first, since there may be a thousand more to be told */
+	rc = session_event(s, &event.head, sizeof(event));
 	if (file && opcode != DLP_EV_DROP)
-		log_about(LOG_NOTICE,
-			  &(struct log_subject){.event = opcode == DLP_EV_REVOKE ? LOG_EVENT_REVOKED
-										 : LOG_EVENT_NONE,
-						.path = file_path(file, path),
-						.pid = s->pid,
-						.breaker = e->tgid,
-						.start = e->start,
-						.end = e->end,
-						.cause = dlp_cause_text(e->cause)},
-			  "%s: [%llu, %llu): lease of pid %d (%s) %s: %s by pid %d (%s, uid %u)",
-			  file_path(file, path), (unsigned long long)e->start, (unsigned long long)e->end, s->pid,
-			  s->comm, opcode == DLP_EV_BREAK ? "is being broken" : "is being taken away",
-			  dlp_cause_text(e->cause), e->tgid, e->comm, e->uid);
+		log_told(s, e, opcode, file);
 	report_effect(d,
 		      opcode == DLP_EV_BREAK	? DLP_HAPPENED_BREAKING
 		      : opcode == DLP_EV_REVOKE ? DLP_HAPPENED_REVOKING
 						: DLP_HAPPENED_DROPPING,
 		      e, s, event.left_ns);
-	rc = session_event(s, &event.head, sizeof(event));
 	/* Its own operation ends this part; with no MR on it there is nothing to wait for, and the thread that would
 	 * answer may be the one that waits. */
 	if (opcode == DLP_EV_DROP && !mr_any(s) && !s->mrs_unknown && !session_has_unread(s)) {

@@ -169,8 +169,9 @@ static bool fanotify_owes(struct guard *base, uint32_t index, uint64_t serial)
 
 void fanotify_queue(struct fanotify_guard *guard, uint32_t index)
 {
-	if (guard->queue.head == SLOT_NONE)
+	if (!guard->readable)
 		eventfd_write(guard->base.event_fd, 1);
+	guard->readable = true;
 	guard->slots.slot[index].state = SLOT_QUEUED;
 	slot_list_push(&guard->slots, &guard->queue, index);
 	if (guard->slots.slot[index].attempt.answered)
@@ -187,8 +188,11 @@ static bool fanotify_next(struct guard *base, struct guard_attempt *attempt)
 
 	pthread_mutex_lock(&guard->lock);
 	index = slot_list_pop(&guard->slots, &guard->queue);
-	if (guard->queue.head == SLOT_NONE) /* readable exactly while there is something */
+	if (guard->queue.head == SLOT_NONE && guard->readable) {
+		/* readable exactly while there is something */
 		eventfd_read(guard->base.event_fd, &value);
+		guard->readable = false;
+	}
 	if (index != SLOT_NONE) {
 		struct slot *slot = &guard->slots.slot[index];
 

@@ -85,6 +85,7 @@ struct fanotify_guard {
 	struct slots slots;
 	uint32_t held;		  /* descriptors of events that are open */
 	struct slot_list queue;	  /* for next() */
+	bool readable;		  /* base.event_fd is */
 	struct slot_list closing; /* for the closer */
 	pthread_cond_t close_cond;
 	bool closer_sleeps, closer_lingers;
