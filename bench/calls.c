@@ -142,6 +142,25 @@ static void start_reader(char **argument)
 		subject_fail("pthread_create");
 }
 
+/* The same for a whole file system but this file, which it asked not to hear of: what every file that is not leased
+ * pays the kernel for. */
+static void start_silent_reader(char **argument)
+{
+	pthread_t thread;
+
+	group = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC, O_RDONLY | O_LARGEFILE);
+	if (group < 0 ||
+	    fanotify_mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_PRE_ACCESS, AT_FDCWD,
+			  argument[0]) < 0 ||
+	    fanotify_mark(group,
+			  FAN_MARK_ADD | FAN_MARK_EVICTABLE | FAN_MARK_IGNORE |
+				  FAN_MARK_IGNORED_SURV_MODIFY,
+			  FAN_PRE_ACCESS, AT_FDCWD, argument[0]) < 0)
+		subject_fail("fanotify");
+	if (pthread_create(&thread, NULL, answer_all, NULL) != 0)
+		subject_fail("pthread_create");
+}
+
 static void nothing(void)
 {
 }
@@ -296,6 +315,8 @@ const struct subject subjects[] = {
 	 NULL},
 	{"reader", "FILE", "lets every access to FILE go on at once", start_reader, NULL, nothing,
 	 NULL},
+	{"silent-reader", "FILE", "the same for all other files of its file system",
+	 start_silent_reader, NULL, nothing, NULL},
 	{"anonymous", "BATCH", "mmap and munmap of 64 KiB, anonymous", start_batch, NULL,
 	 map_anonymous, NULL},
 	{"allocate", "BATCH", "malloc and free", start_batch, NULL, allocate, NULL},

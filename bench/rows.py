@@ -139,6 +139,22 @@ def access(place):
     ])
 
 
+@row("4s", "what the kernel takes for files that are not leased")
+def silent(place):
+    unleased, silenced = place.files(place.pool, "not leased"), place.files(place.plain, "silenced")
+    place.start(Subject("silent-reader", silenced))
+    return Plan({
+        "read": Subject("read", unleased, 500),
+        "silenced read": Subject("read", silenced, 500),
+        "write": Subject("write", unleased, 500),
+        "silenced write": Subject("write", silenced, 500),
+    }, [
+        Ratio("pread, not leased, in a watched pool: by a file system that is watched, but for this file", "read",
+              ["silenced read"], 1.02, part=0.1),
+        Ratio("pwrite, the same", "write", ["silenced write"], 1.02, part=0.1),
+    ])
+
+
 @row("4b", "who stands by")
 def bystander(place):
     leased = place.files(place.pool, "crowded")
