@@ -8,7 +8,8 @@
 
 #define LOOK_EVERY_NS 10000000l
 #define LOOK_AT_EACH_NS 20000l /* a hundredth of that is what one look takes */
-#define LOOKS_AT_WAITERS 5     /* one that is about to fall asleep does not show what it does yet */
+#define IDLE_SHIFT 6
+#define LOOKS_AT_WAITERS 5 /* one that is about to fall asleep does not show what it does yet */
 
 struct leased {
 	struct {
@@ -20,6 +21,7 @@ struct leased {
 	bool reads; /* it is a read lease: no reader breaks it */
 	bool told;  /* the attempt was given out by next() */
 	unsigned looks;
+	unsigned idle, skip; /* looks that found nobody waiting; how many to leave out */
 	bool late;
 	struct guard_attempt attempt;
 	struct guard_lease_reader reader;
@@ -85,7 +87,7 @@ static void give_up(struct leases *g, struct leased *leased, enum guard_lease_st
 			    errno != EAGAIN; /* EAGAIN: there is none */
 	become(g, leased, state);
 	leased->told = leased->late = false;
-	leased->looks = 0;
+	leased->looks = leased->idle = leased->skip = 0;
 }
 
 /* It is being broken: by whom? Readers go on. */
@@ -94,14 +96,21 @@ static void look_at_break(struct leases *g, struct leased *leased)
 	const bool writer = fcntl(leased->fd, F_GETLEASE) == F_UNLCK;
 	struct guard_lease_waiters waiters;
 
+	/* All locks of the machine are read for it, and who does not wait can bring it about for a long time. */
+	if (!writer && leased->skip > 0) {
+		leased->skip--;
+		return;
+	}
 	guard_lease_waiters(leased->key.dev, leased->key.ino, &waiters);
 	if (g->allow_all) {
 		give_up(g, leased, GUARD_LEASE_GIVEN);
 		return;
 	}
 	/* A reader that does not wait has got its EAGAIN. Later it is let in by the kernel. */
-	if (!writer && waiters.count == 0)
+	if (!writer && waiters.count == 0) {
+		leased->skip = 1u << (leased->idle < IDLE_SHIFT ? leased->idle++ : IDLE_SHIFT);
 		return;
+	}
 	if (!writer && waiters.reads) {
 		g->counts.harmless++;
 		leased->reader.tgid = waiters.first.tgid;
@@ -341,7 +350,7 @@ int guard_lease_arm(struct guard *guard, uint32_t id, int fd, uint64_t dev, uint
 	leased->fd = fd;
 	leased->slot = GUARD_LEASE_SLOT | id;
 	leased->told = false;
-	leased->looks = 0;
+	leased->looks = leased->idle = leased->skip = 0;
 	leased->reads = on == GUARD_LEASE_ON_READ;
 	leased->late = false;
 	become(g, leased, GUARD_LEASE_HELD);
