@@ -240,6 +240,8 @@ struct file {
 	uint32_t lease_shown; /* enum guard_lease_state */
 	uint64_t retake;
 	bool lost;    /* not guarded since a restart: what is leased is revoked */
+	unsigned looks; /* second looks that its leases still need */
+	bool unlookable; /* after a restart: there can be none */
 	bool changed; /* modified.c: it is to be looked at */
 	int watch;    /* modified.c: of inotify; -1: none */
 	uint64_t looked_ns;
@@ -253,6 +255,9 @@ struct file *file_lookup(struct daemon *d, uint64_t dev, uint64_t ino);
 struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev, uint64_t ino);
 void file_save(struct daemon *d, const struct file *file);
 void file_set_pool(struct daemon *d, struct file *file, struct pool *pool);
+/* A lease was granted and needs a second look, also by a successor; it has had it (of a file that is gone, too: nothing). */
+void file_begin_look(struct daemon *d, struct file *file);
+void file_end_look(struct daemon *d, uint64_t dev, uint64_t ino);
 int files_restore(struct daemon *d); /* before the guard starts; 0 or -errno */
 /* From the return on every attempt is seen; nothing to do for an advisory pool. 0 or -errno. */
 int file_arm(struct daemon *d, struct file *file, int fd);
@@ -459,6 +464,8 @@ unsigned grants_on(const struct daemon *d, uint64_t dev); /* descriptors they ha
 void grants_stop(struct daemon *d);
 /* Looks once more at what is leased of the file, and revokes at once what is not as it was granted. */
 void grants_look(struct daemon *d, struct file *file);
+/* After a restart: the second looks that the daemon before has not had. Where there can be none, what is leased is revoked. */
+void grants_resume(struct daemon *d);
 
 /* --- breaks.c ----------------------------------------------------------------------------------------- */
 

@@ -57,6 +57,22 @@ void file_set_pool(struct daemon *d, struct file *file, struct pool *pool)
 	file_save(d, file);
 }
 
+void file_begin_look(struct daemon *d, struct file *file)
+{
+	const struct saved_unlooked record = {.dev = file->key.dev, .ino = file->key.ino};
+
+	if (file->looks++ == 0)
+		saved_put(d, SAVED_UNLOOKED, file->saved, &record);
+}
+
+void file_end_look(struct daemon *d, uint64_t dev, uint64_t ino)
+{
+	struct file *file = file_lookup(d, dev, ino);
+
+	if (file && file->looks && --file->looks == 0)
+		saved_drop(d, SAVED_UNLOOKED, file->saved);
+}
+
 static struct file *make(struct daemon *d, struct user *user, uint64_t dev, uint64_t ino, uint32_t saved)
 {
 	struct file *file = saved ? calloc(1, sizeof(*file)) : NULL;
@@ -92,6 +108,10 @@ struct file *file_get(struct daemon *d, struct user *user, int fd, uint64_t dev,
 		return NULL;
 	opath_fd = open(link, O_PATH | O_CLOEXEC);
 	saved = opath_fd < 0 ? 0 : saved_take(d, SAVED_FILE);
+	if (saved && saved_reserve(d, SAVED_UNLOOKED, saved) < 0) {
+		saved_give(d, SAVED_FILE, saved);
+		saved = 0;
+	}
 	file = make(d, user, dev, ino, saved);
 	if (!file) {
 		saved_give(d, SAVED_FILE, saved);
@@ -142,6 +162,8 @@ void file_drop(struct daemon *d, uint64_t dev, uint64_t ino)
 	closer_close(file->opath_fd, 0); /* may free an unlinked file's blocks */
 	user_give(d, file->user, USER_DESCRIPTORS, 1);
 	user_put(d, file->user);
+	if (file->looks)
+		saved_drop(d, SAVED_UNLOOKED, file->saved);
 	saved_give(d, SAVED_FILE, file->saved);
 	HASH_DEL(d->files, file);
 	free(file);
@@ -199,6 +221,22 @@ static int arm_again(struct daemon *d, struct file *file)
 	rc = d->guard->ops->arm(d->guard, file->opath_fd, file->key.dev, file->key.ino);
 	file->armed = rc == 0;
 	return rc;
+}
+
+/* Those whose leases the daemon before had not looked at twice. */
+static int restore_looks(struct daemon *d)
+{
+	const struct saved_unlooked *record;
+	uint32_t cursor = 0;
+
+	while ((record = saved_next(d, SAVED_UNLOOKED, &cursor))) {
+		struct file *file = file_lookup(d, record->dev, record->ino);
+
+		if (!file || file->saved != cursor)
+			return -EBADMSG;
+		file->looks = 1;
+	}
+	return 0;
 }
 
 /* The descriptions that have kernel leases, by their slots. */
@@ -268,7 +306,7 @@ static int restore(struct daemon *d, int fds[STORE_SLOTS])
 			return rc;
 		modified_watch(d, file);
 	}
-	return 0;
+	return restore_looks(d);
 }
 
 int files_restore(struct daemon *d)

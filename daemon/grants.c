@@ -44,6 +44,7 @@ struct grant {
 	bool take_lease; /* its job takes a kernel lease */
 	bool over;	 /* answered, while that job is under way: it frees this */
 	bool known;	/* the first look would see nothing new */
+	bool noted;	/* a successor would look, too: file_end_look() is owed */
 	struct user *user; /* fd is on its account */
 	int fd;
 	uint64_t job;
@@ -55,6 +56,8 @@ struct grant {
 
 static void grant_free(struct grant *g)
 {
+	if (g->noted)
+		file_end_look(g->daemon, g->dev, g->ino);
 	*g->link = g->next;
 	if (g->next)
 		g->next->link = g->link;
@@ -294,18 +297,20 @@ static void look_again(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	kill_at("second-look");
 	if (submit_look(g, looked_again, NULL, 0) < 0)
 		looked_again(g, &busy);
 }
 
-static void look_at_range(struct daemon *d, struct file *file, uint64_t start, uint64_t end)
+/* delay_ns 0: now. Is it under way? */
+static bool look_at_range(struct daemon *d, struct file *file, uint64_t start, uint64_t end, uint64_t delay_ns)
 {
 	struct grant *g = calloc(1, sizeof(*g));
 
 	if (!g || !user_take(d, file->user, USER_DESCRIPTORS, 1)) {
 		free(g);
 		log_warning("a changed file is not looked at: %s", g ? "too many descriptors" : strerror(ENOMEM));
-		return;
+		return false;
 	}
 	g->timer = evtimer_new(d->base, look_again, g);
 	/* Opened for a look, a file would break its own kernel lease. */
@@ -323,10 +328,18 @@ static void look_at_range(struct daemon *d, struct file *file, uint64_t start, u
 	if (g->next)
 		g->next->link = &g->next;
 	d->grants = g;
-	if (g->fd < 0 || !g->timer)
+	if (g->fd < 0 || !g->timer) {
 		grant_free(g);
-	else
+		return false;
+	}
+	if (delay_ns) {
+		g->noted = true;
+		file_begin_look(d, file);
+		timer_arm(g->timer, delay_ns);
+	} else {
 		look_again(-1, 0, g);
+	}
+	return true;
 }
 
 void grants_look(struct daemon *d, struct file *file)
@@ -335,7 +348,47 @@ void grants_look(struct daemon *d, struct file *file)
 	uint64_t offset = 0;
 
 	while (file->armed && core_list_file(d->core, file->key.dev, file->key.ino, &offset, &lease))
-		look_at_range(d, file, lease.start, lease.end);
+		look_at_range(d, file, lease.start, lease.end, 0);
+}
+
+static void resume_looks(struct daemon *d, struct file *file)
+{
+	struct core_lease_view lease;
+	uint64_t offset = 0;
+	bool can = file->opath_fd >= 0 && file->pool;
+
+	while (can && core_list_file(d->core, file->key.dev, file->key.ino, &offset, &lease))
+		can = look_at_range(d, file, lease.start, lease.end, SECOND_LOOK_NS);
+	file->unlookable = !can;
+	if (can)
+		file_end_look(d, file->key.dev, file->key.ino); /* each of these is counted now */
+}
+
+static void revoke_unlookable(struct daemon *d, struct file *file)
+{
+	uint64_t id, leases;
+
+	log_error("inode %llu of device %llu cannot be looked at a second time after a restart: revoking",
+		  (unsigned long long)file->key.ino, (unsigned long long)file->key.dev);
+	file->unlookable = false;
+	break_range(d, file->key.dev, file->key.ino, 0, UINT64_MAX, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
+}
+
+void grants_resume(struct daemon *d)
+{
+	struct file *file;
+
+	for (file = d->files; file; file = file->hh.next) {
+		if (file->looks && !sabotaged("no-look"))
+			resume_looks(d, file);
+	}
+	for (file = d->files; file;) {
+		const bool revoke = file->unlookable;
+
+		if (revoke)
+			revoke_unlookable(d, file);
+		file = revoke ? d->files : file->hh.next; /* any can have gone with it */
+	}
 }
 
 /* --- first look, and the reply ------------------------------------------------------------------------------ */
@@ -487,10 +540,13 @@ static void looked(void *arg, const struct worker_result *result)
 	if (!reason && rc < 0)
 		reason = reason_of(rc, false);
 	report(g, reason, result->refusal.offset);
-	if (reason)
+	if (reason) {
 		refuse(s, &g->request, reason, result->refusal.offset);
-	else
+	} else {
+		g->noted = true;
+		file_begin_look(d, file);
 		reply_granted(g, file, epoch);
+	}
 	detach_session(g);
 	run_effects(d);
 	g->busy = false;

@@ -331,6 +331,7 @@ static int start(struct daemon *d, const struct options *o)
 		return rc;
 	sessions_resume(d);
 	run_effects(d);
+	grants_resume(d);
 	revoke_unguarded(d);
 	return 0;
 }

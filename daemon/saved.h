@@ -33,6 +33,7 @@ enum saved_kind {
 	SAVED_NOTE,    /* an operation of the core */
 	SAVED_CONTEXT, /* index: the slot of its descriptor in the store + 1 */
 	SAVED_MR,      /* what one MR covers of one file */
+	SAVED_UNLOOKED, /* a file with a lease that had no second look yet; index: of its SAVED_FILE */
 	SAVED_KINDS,
 };
 
@@ -79,6 +80,11 @@ struct saved_file {
 	SAVED_LATER
 };
 
+struct saved_unlooked {
+	uint64_t dev, ino;
+	SAVED_LATER
+};
+
 struct saved_note {
 	uint64_t cookie, serial, syscall_hash, since_ns, dev, ino;
 	uint32_t kind, op, slot, session;
@@ -103,6 +109,7 @@ struct saved_mr {
 _Static_assert(sizeof(struct saved_meta) == 24 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_session) == 64 + SAVED_ANSWER_BYTES + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_file) == 40 + SAVED_HANDLE_BYTES + DLP_NAME_SIZE + SAVED_LATER_BYTES, "no padding");
+_Static_assert(sizeof(struct saved_unlooked) == 16 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_note) == 72 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_context) == 8 + SAVED_LATER_BYTES, "no padding");
 _Static_assert(sizeof(struct saved_mr) == 72 + SAVED_LATER_BYTES, "no padding");
@@ -122,7 +129,7 @@ void saved_free_numbers(struct daemon *d);
 int saved_core(struct daemon *d);
 void saved_close(struct daemon *d);
 
-/* A record of its own for kinds that have no index from elsewhere: all but SAVED_CONTEXT. 0: no room (a
+/* A record of its own for kinds that have no index from elsewhere: all but SAVED_CONTEXT and SAVED_UNLOOKED. 0: no room (a
  * limit, or memory). */
 uint32_t saved_take(struct daemon *d, enum saved_kind kind);
 void saved_give(struct daemon *d, enum saved_kind kind,

@@ -39,6 +39,7 @@ static const struct journal_kind kinds[SAVED_KINDS] = {
 	[SAVED_FILE] = {"files", sizeof(struct saved_file), SAVED_FILES_MAX},
 	[SAVED_NOTE] = {"notes", sizeof(struct saved_note), SAVED_OPS_MAX},
 	[SAVED_CONTEXT] = {"contexts", sizeof(struct saved_context), STORE_SLOTS},
+	[SAVED_UNLOOKED] = {"unlooked", sizeof(struct saved_unlooked), SAVED_FILES_MAX},
 	[SAVED_MR] = {"mrs", sizeof(struct saved_mr), 1u << 21},
 };
 

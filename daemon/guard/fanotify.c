@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -270,7 +271,7 @@ static unsigned fanotify_passed(struct guard *base, uint64_t dev, uint64_t ino,
 
 	pthread_mutex_lock(&guard->lock);
 	for (uint32_t i = 0; i < FANOTIFY_PASSED; i++) {
-		const struct fanotify_passed *one = &guard->passed[i];
+		const struct fanotify_passed *one = &guard->passed->list[i];
 
 		if (one->thread.tid <= 0 || one->ino != ino || one->dev != dev ||
 		    now_ns - one->since_ns > FANOTIFY_PASSED_NS)
@@ -485,7 +486,7 @@ static const struct guard_ops fanotify_ops = {
 
 size_t guard_fanotify_bytes(void)
 {
-	return slots_bytes(FANOTIFY_SLOTS);
+	return slots_bytes(FANOTIFY_SLOTS) + sizeof(struct fanotify_passed_table);
 }
 
 int guard_fanotify_group(const struct guard *base)
@@ -500,7 +501,14 @@ int guard_fanotify_highest(const void *region, size_t bytes)
 
 int guard_fanotify_copy(void *region, const void *from, size_t bytes)
 {
-	return slots_copy(region, FANOTIFY_SLOTS, from, bytes);
+	const struct slots_head *old = from;
+	const size_t slots = sizeof(*old) + old->capacity * old->stride;
+	int ret = slots_copy(region, FANOTIFY_SLOTS, from, bytes);
+
+	if (ret == 0 && old->stride && bytes - slots == sizeof(struct fanotify_passed_table))
+		memcpy((char *)region + slots_bytes(FANOTIFY_SLOTS), (const char *)from + slots,
+		       sizeof(struct fanotify_passed_table));
+	return ret;
 }
 
 /* An event that a predecessor read: the kernel knows it by this number, and takes the first one with
@@ -548,6 +556,7 @@ static int take_over(struct fanotify_guard *guard, const struct guard_fanotify_p
 		return ret;
 	ret = slots_take_over(&guard->slots, params->region, FANOTIFY_SLOTS, occupy, &placeholder);
 	close(placeholder);
+	guard->passed_last_ns = fanotify_now_ns(); /* as far as we know */
 	if (ret == 0)
 		answer_again(guard);
 	return ret;
@@ -556,6 +565,8 @@ static int take_over(struct fanotify_guard *guard, const struct guard_fanotify_p
 static int make_group(struct fanotify_guard *guard, const struct guard_fanotify_params *params)
 {
 	guard->group = params->group;
+	guard->passed = params->region ? (void *)((char *)params->region + slots_bytes(FANOTIFY_SLOTS))
+				       : &guard->own_passed;
 	if (guard->group >= 0)
 		return take_over(guard, params);
 	guard->group = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |

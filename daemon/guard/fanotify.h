@@ -56,6 +56,11 @@ struct fanotify_passed {
 	uint64_t since_ns;
 	struct guard_passed thread; /* tid 0: it is known to have finished */
 };
+/* In the region behind the slots, so that a successor knows them. Each is written with its tid last. */
+struct fanotify_passed_table {
+	uint64_t next;
+	struct fanotify_passed list[FANOTIFY_PASSED];
+};
 /* Who is on the way to the inode's lock for longer is like one that was never stopped: for the second
  * look. */
 #define FANOTIFY_PASSED_NS (1000u * 1000 * 1000)
@@ -90,8 +95,8 @@ struct fanotify_guard {
 	pthread_cond_t close_cond;
 	bool closer_sleeps, closer_lingers;
 	struct guard_counts counts;
-	struct fanotify_passed passed[FANOTIFY_PASSED];
-	uint32_t passed_next;
+	struct fanotify_passed_table *passed; /* in the region, or own_passed */
+	struct fanotify_passed_table own_passed;
 	uint64_t passed_last_ns; /* since_ns of the last one */
 };
 

@@ -187,14 +187,18 @@ static void silence(struct fanotify_guard *guard, const struct slot *slot)
  * guard_ops.passed(). */
 static void remember_passed(struct fanotify_guard *guard, const struct slot *slot, uint64_t hash)
 {
+	struct fanotify_passed *one = &guard->passed->list[guard->passed->next++ % FANOTIFY_PASSED];
+
 	if (guard->passed_last_ns < slot->read_ns)
 		guard->passed_last_ns = slot->read_ns;
-	guard->passed[guard->passed_next++ % FANOTIFY_PASSED] = (struct fanotify_passed){
-		.dev = slot->dev,
-		.ino = slot->ino,
-		.since_ns = slot->read_ns,
-		.thread = {.tid = slot->event.head.pid, .syscall_hash = hash},
-	};
+	one->thread.tid = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	one->dev = slot->dev;
+	one->ino = slot->ino;
+	one->since_ns = slot->read_ns;
+	one->thread.syscall_hash = hash;
+	atomic_signal_fence(memory_order_seq_cst);
+	one->thread.tid = slot->event.head.pid;
 }
 
 /* Whatever the thread did before is over, unless this can be the second event of one call. */
@@ -207,8 +211,8 @@ static void forget_passed(struct fanotify_guard *guard, int32_t tid, const struc
 		return;
 	pthread_mutex_lock(&guard->lock);
 	for (uint32_t i = 0; i < FANOTIFY_PASSED; i++) {
-		if (guard->passed[i].thread.tid == tid)
-			guard->passed[i].thread.tid = 0;
+		if (guard->passed->list[i].thread.tid == tid)
+			guard->passed->list[i].thread.tid = 0;
 	}
 	pthread_mutex_unlock(&guard->lock);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -196,6 +197,7 @@ static const char *a_worker_is_finished_when_idle(void)
 }
 
 struct passing {
+	struct guard *guard;
 	uint64_t ino;
 	const struct breaker *who;
 	struct guard_passed its;
@@ -206,7 +208,7 @@ static bool has_passed(const void *argument)
 {
 	struct passing *p = (struct passing *)argument;
 	struct guard_passed all[64];
-	unsigned count = bench.guard->ops->passed(bench.guard, bench.dev, p->ino, all, 64);
+	unsigned count = p->guard->ops->passed(p->guard, bench.dev, p->ino, all, 64);
 
 	for (unsigned i = 0; i < count; i++) {
 		if (all[i].tid != p->who->tid)
@@ -239,7 +241,7 @@ static const char *let_through_before_arm_is_named(void)
 {
 	char path[256], other[256];
 	uint64_t other_ino;
-	struct passing p = {0};
+	struct passing p = {.guard = bench.guard};
 	int fd = make_file("file", path, &p.ino), other_fd = make_file("two", other, &other_ino);
 	struct breaker *b = breaker_new(prepare_open, act_once_then_sleep, path, other, 0);
 
@@ -260,9 +262,50 @@ static const char *let_through_before_arm_is_named(void)
 	return NULL;
 }
 
+static bool owes_nothing(void *arg, uint32_t slot, uint64_t serial)
+{
+	(void)arg;
+	(void)slot;
+	(void)serial;
+	return false;
+}
+
+/* A second guard on the same files, whose successor has its region and its group. */
+static const char *a_successor_knows_who_was_let_through(void)
+{
+	struct guard_fanotify_params params = {.group = -1, .allow_all = bench.allow_all};
+	struct passing p = {0};
+	char path[256], other[256];
+	uint64_t other_ino;
+	int fd = make_file("file", path, &p.ino), other_fd = make_file("two", other, &other_ino);
+	struct breaker *b;
+
+	params.region = mmap(NULL, guard_fanotify_bytes(), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	MUST(params.region != MAP_FAILED);
+	p.guard = guard_fanotify_new(&params);
+	MUST(p.guard && p.guard->ops->watch(p.guard, bench.dir_fd, bench.dev) == 0);
+	MUST(p.guard->ops->start(p.guard, owes_nothing, NULL) == 0);
+	b = breaker_new(prepare_open, act_once_then_sleep, path, other, 0);
+	p.who = b;
+	breaker_go(b);
+	MUST(wait_until(has_passed, &p));
+	params.group = fcntl(guard_fanotify_group(p.guard), F_DUPFD_CLOEXEC, 0);
+	p.guard->ops->free(p.guard);
+	p.guard = guard_fanotify_new(&params);
+	MUST(p.guard && has_passed(&p));
+	p.guard->ops->free(p.guard);
+	munmap(params.region, guard_fanotify_bytes());
+	breaker_end(b);
+	close(fd);
+	close(other_fd);
+	return NULL;
+}
+
 const struct test_case settle_cases[] = {
 	{"C16 who was let through before the inode was armed is named",
 	 let_through_before_arm_is_named, false},
+	{"C24 a successor knows who was let through", a_successor_knows_who_was_let_through, false},
 	{"C16 another call, or none any more, proves an operation finished", another_call_proves_it,
 	 true},
 	{"C16 a spinning thread is interrupted, and runs on", a_spinning_thread_is_interrupted,
