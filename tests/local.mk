@@ -45,6 +45,7 @@ EXTRA_DIST += \
 	tests/host/kept.sh \
 	tests/host/kernel_lease \
 	tests/host/kernel_lease_run \
+	tests/host/killsteps \
 	tests/host/leases \
 	tests/host/lib.sh \
 	tests/host/pool_check.sh \
