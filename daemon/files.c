@@ -293,6 +293,8 @@ static int restore(struct daemon *d, int fds[STORE_SLOTS])
 		user_take_back(d, user, USER_DESCRIPTORS, 1);
 		if (record->pool[0])
 			file->pool = pool_by_name(d, record->pool);
+		if (!file->pool && record->armed) /* it has another name now */
+			file->pool = pool_by_dev(d, record->dev);
 		file->opath_fd = open_again(record, file->pool);
 		if (file->opath_fd < 0)
 			log_warning("inode %llu of device %llu is leased, but cannot be opened again: it has no name now",
