@@ -37,6 +37,7 @@ int command_doctor(const struct options *options);
 int command_drain(const struct options *options);
 int command_prepare(const struct options *options);
 int command_break(const struct options *options);
+int command_forget(const struct options *options);
 int command_revoke(const struct options *options);
 
 /* For --help: what lists can show. */

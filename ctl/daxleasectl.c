@@ -37,6 +37,8 @@ static const struct command {
 	{"break", "PATH", FOR_BREAK, command_break,
 	 "ask the holders of a file to let go, and wait"},
 	{"revoke", "LEASE", 0, command_revoke, "take one lease away now"},
+	{"forget", "LEASE", 0, command_forget,
+	 "end a dead holder's leases though no proof of its end can be had: see doctor"},
 	{"drain", "POOL|PATH", FOR_DRAIN, command_drain,
 	 "break all leases there, and let nobody take one [-- COMMAND...]"},
 	{"prepare", "FILE", FOR_PREPARE, command_prepare,

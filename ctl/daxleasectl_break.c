@@ -204,20 +204,58 @@ int command_break(const struct options *options)
 	return end_leases(options, &target, &request.head, sizeof(request), fd);
 }
 
+/* 0: it is none, which is told. */
+static uint64_t lease_number(const struct options *options)
+{
+	uint64_t number;
+	char text[32], *end;
+
+	errno = 0;
+	number = strtoull(options->argument, &end, 10);
+	if (!errno && !*end && options->argument[0] >= '0' && options->argument[0] <= '9' && number)
+		return number;
+	format_escaped(text, sizeof(text), options->argument);
+	warnx("\"%s\" is not the number of a lease: see 'daxleasectl list'", text);
+	return 0;
+}
+
+int command_forget(const struct options *options)
+{
+	__attribute__((cleanup(connection_close))) struct connection connection = CONNECTION_CLOSED;
+	struct dlp_lease_revoke request = {.head.opcode = DLP_LEASE_FORGET};
+	struct dlp_break_reply reply;
+	int error;
+
+	request.lease = lease_number(options);
+	if (!request.lease)
+		return EXIT_USAGE;
+	error = connection_open(&connection, options->socket, DLP_ROLE_ADMIN);
+	if (!error)
+		error = connection_call(&connection, &request.head, sizeof(request), -1, &reply,
+					sizeof(reply));
+	if (error == ENOENT)
+		warnx("there is no lease %" PRIu64, request.lease);
+	else if (error == EBUSY)
+		warnx("lease %" PRIu64
+		      " is not one whose holder is dead and cannot be proven to be: use 'revoke'",
+		      request.lease);
+	else if (error > 0)
+		warnx("lease %" PRIu64 ": %s", request.lease, strerror(error));
+	if (error)
+		return EXIT_FAILURE;
+	printf("forgotten: %" PRIu64 " leases\n", reply.leases);
+	return EXIT_SUCCESS;
+}
+
 int command_revoke(const struct options *options)
 {
 	struct dlp_lease_revoke request = {.head.opcode = DLP_LEASE_REVOKE};
 	struct target target = {.start = 0};
-	char text[32], *end;
+	char text[32];
 
-	errno = 0;
-	request.lease = strtoull(options->argument, &end, 10);
-	if (errno || *end || options->argument[0] < '0' || options->argument[0] > '9' ||
-	    !request.lease) {
-		format_escaped(text, sizeof(text), options->argument);
-		warnx("\"%s\" is not the number of a lease: see 'daxleasectl list'", text);
+	request.lease = lease_number(options);
+	if (!request.lease)
 		return EXIT_USAGE;
-	}
 	target.lease = request.lease;
 	snprintf(text, sizeof(text), "lease %" PRIu64, request.lease);
 	target.text = text;

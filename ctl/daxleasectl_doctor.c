@@ -317,6 +317,28 @@ static void print_json(const struct findings *findings)
 	json_print(object);
 }
 
+/* --- leases that nothing ends ---------------------------------------------------------------- */
+
+static void look_at_leases(struct findings *findings, struct connection *connection)
+{
+	struct dlp_list_reply lease;
+	char remedy[160], subject[32];
+	uint64_t cursor = 0;
+
+	while (connection_next_lease(connection, &cursor, &lease) > 0) {
+		if (!(lease.flags & DLP_LIST_UNPROVEN))
+			continue;
+		snprintf(subject, sizeof(subject), "lease %llu", (unsigned long long)lease.lease);
+		snprintf(remedy, sizeof(remedy),
+			 "end its children and whoever shares its memory; if none is left: daxleasectl forget %llu",
+			 (unsigned long long)lease.lease);
+		finding(findings, VERDICT_WRONG, subject, remedy,
+			"pid %d is dead, but whether something of it still reaches %.100s cannot be "
+			"told: breakers are refused",
+			lease.pid, lease.path);
+	}
+}
+
 int command_doctor(const struct options *options)
 {
 	__attribute__((cleanup(connection_close))) struct connection connection = CONNECTION_CLOSED;
@@ -325,9 +347,10 @@ int command_doctor(const struct options *options)
 
 	look_at_kernel(&findings);
 	look_at_rdma(&findings);
-	if (connection_open(&connection, options->socket, DLP_ROLE_VIEWER) == 0) {
+	if (connection_open_any(&connection, options->socket) == 0) {
 		look_at_daemon(&findings, &connection);
 		look_at_pools(&findings, &connection);
+		look_at_leases(&findings, &connection);
 	} else {
 		const char *config = options->config ? options->config : CONFIG_DEFAULT;
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/log.h"
 #include "daemon/store.h"
 
 static void copy(char *to, size_t size, const char *from)
@@ -113,7 +114,7 @@ static void fill(struct daemon *d, struct dlp_list_reply *reply, const struct co
 	reply->since_ns = since_realtime(lease->since_ns);
 	reply->left_ns = left_of(lease);
 	reply->state = wire_state(lease->state);
-	reply->flags = lease->flags;
+	reply->flags = lease->flags | (holder->unproven ? DLP_LIST_UNPROVEN : 0);
 	reply->pid = holder->pid;
 	reply->uid = holder->uid;
 	reply->mrs = mr_count(holder, lease->dev, lease->ino, lease->start, lease->end);
@@ -271,6 +272,29 @@ void admin_lease_revoke(struct session *s, const struct dlp_lease_revoke *m)
 	if (core_lease_by_number(d->core, m->lease, &lease))
 		rc = break_range(d, lease.dev, lease.ino, lease.start, lease.end, m->lease, DLP_CAUSE_ADMIN_REVOKE, 0,
 				 s, &reply.id, &reply.leases);
+	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, rc);
+}
+
+void admin_lease_forget(struct session *s, const struct dlp_lease_revoke *m)
+{
+	struct daemon *d = s->daemon;
+	struct dlp_break_reply reply = {0};
+	struct core_lease_view lease, one;
+	struct session *holder = NULL;
+	uint32_t cursor = 0;
+	int rc = -ENOENT;
+
+	if (core_lease_by_number(d->core, m->lease, &lease))
+		holder = session_find(d, lease.session);
+	while (holder && core_list_session(d->core, holder->id, &cursor, &one))
+		reply.leases++;
+	if (holder) {
+		log_warning("lease %llu of pid %d (%s): its end is asked for without a proof by pid %d (%s, uid %u)",
+			    (unsigned long long)m->lease, holder->pid, holder->comm, s->pid, s->comm, s->uid);
+		rc = holder_forget(holder);
+	}
+	if (rc < 0)
+		reply.leases = 0;
 	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, rc);
 }
 

@@ -338,6 +338,7 @@ struct session {
 	bool memory_unknown; /* it could not be opened; said once */
 	unsigned retries;      /* of destroying MRs */
 	unsigned memory_looks; /* of a dead one */
+	const char *unproven; /* SESSION_DEAD: why its end is not, for long; a constant; NULL: it is, or nothing was said of it yet */
 	uint64_t maps_job; /* worker job: does it still map anything? 0: none */
 	bool watching; /* in daemon.watchers */
 	bool rests; /* in daemon.resting: its calls are not read */
@@ -412,6 +413,8 @@ void trial_failed(struct session *s);
 
 void holder_hung_up(struct session *s); /* a channel ended, the process lives */
 void holder_died(struct session *s);	/* the pidfd said so */
+/* An administrator says that nothing of it is left. 0: it has ended; -EBUSY: nothing keeps it from ending by itself. */
+int holder_forget(struct session *s);
 /* A break concerns it, but it hung up: looks whether it has let go meanwhile. */
 void holder_look(struct session *s);
 /* Asks a worker whether one that hung up still maps anything: it is killed if so, else it ends. 0 or -errno. */
@@ -509,6 +512,7 @@ void admin_list(struct session *s, const struct dlp_list *m);
 void admin_status(struct session *s, const struct dlp_head *m);
 void admin_break(struct session *s, const struct dlp_break *m, int fd); /* fd stays the caller's */
 void admin_lease_revoke(struct session *s, const struct dlp_lease_revoke *m);
+void admin_lease_forget(struct session *s, const struct dlp_lease_revoke *m);
 void admin_query(struct session *s, const struct dlp_range *m);
 void admin_waiting(struct session *s, const struct dlp_list *m);
 uint64_t admin_leases_of(const struct session *s, struct pool *pool); /* how many there are in it */

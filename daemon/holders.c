@@ -14,6 +14,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/uverbs.h"
 
 #define MAPS_LIMIT_NS (1 * NS_PER_S)
 #define RETRY_NS (1 * NS_PER_S)
@@ -76,8 +77,11 @@ static void memory_is_used(struct session *s, const char *why)
 	if (s->memory_looks++ == 7)
 		log_about(LOG_WARNING, &(struct log_subject){.pid = s->pid, .session = s->id, .cause = why},
 			  "pid %d (%s) is dead, but %s: its leases stand, and breakers are refused in the end, until "
-			  "that one ends too or executes another program (fuser -m, or /proc/PID/maps, tell who)",
+			  "that one ends too or executes another program (fuser -m, or /proc/PID/maps, tell who), or an "
+			  "administrator knows better: daxleasectl doctor",
 			  s->pid, s->comm, why);
+	if (s->memory_looks >= 8)
+		s->unproven = why;
 	if (s->retry_timer)
 		event_free(s->retry_timer);
 	s->retry_timer = evtimer_new(s->daemon->base, try_memory_again, s);
@@ -98,6 +102,15 @@ static void memory_known(void *arg, const struct worker_result *result)
 		end(s);
 }
 
+int holder_forget(struct session *s)
+{
+	if (s->state != SESSION_DEAD || !s->unproven || s->destroying)
+		return -EBUSY;
+	log_warning("pid %d (%s) is dead, and what it leased has ended, though %s", s->pid, s->comm, s->unproven);
+	end(s);
+	return 0;
+}
+
 /* The process is gone, its MRs too. Whoever shared its memory still has its mappings. */
 static void look_at_memory(struct session *s)
 {
@@ -106,7 +119,9 @@ static void look_at_memory(struct session *s)
 	if (s->maps_job) /* from before its death */
 		workers_cancel(s->daemon->workers, s->maps_job);
 	s->maps_job = 0;
-	if (s->memory_lost)
+	if (s->mrs_unknown && (uverbs_any() || sabotaged("uverbs")))
+		memory_is_used(s, "it may have had an MR whose report was lost, which a child of it could keep");
+	else if (s->memory_lost)
 		memory_is_used(s, "whether another process shares its memory cannot be told since a restart");
 	else if (s->memory_fd < 0)
 		end(s);
@@ -135,6 +150,8 @@ void holder_mrs_destroyed(struct session *s)
 			log_error("pid %d (%s) %s, but MRs of it may still live: its leases stand, and breakers are "
 				  "refused in the end",
 				  s->pid, s->comm, s->state == SESSION_DEAD ? "is dead" : "has hung up");
+		else if (s->state == SESSION_DEAD)
+			s->unproven = "MRs of it could not be destroyed";
 		try_later(s);
 		return;
 	case SESSION_FENCING:

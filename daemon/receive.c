@@ -199,6 +199,9 @@ static void dispatch_call(struct session *s, const union dlp_buffer *m, int *fd)
 	case DLP_LEASE_REVOKE:
 		admin_lease_revoke(s, (const struct dlp_lease_revoke *)m);
 		break;
+	case DLP_LEASE_FORGET:
+		admin_lease_forget(s, (const struct dlp_lease_revoke *)m);
+		break;
 	case DLP_STATS:
 		report_stats(s, &m->head);
 		break;

@@ -212,7 +212,7 @@ static int take_back(struct daemon *d, const struct saved_session *record, uint3
 		s->memory_slot = record->memory - 1;
 		s->memory_fd = all[s->memory_slot].memory;
 		all[s->memory_slot].memory = -1;
-		s->memory_lost = s->memory_fd < 0;
+		s->memory_lost = s->memory_fd < 0 || sabotaged("memory-lost");
 	}
 	s->role = record->role;
 	s->pid = record->pid;

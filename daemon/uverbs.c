@@ -15,6 +15,7 @@
  */
 #include "daemon/uverbs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <rdma/ib_user_ioctl_cmds.h>
@@ -144,6 +145,19 @@ int uverbs_open(int fd, struct uverbs *uverbs)
 			break;
 	}
 	return rc == 0 || rc == -EINVAL || rc == -ENOTTY ? -EOPNOTSUPP : rc;
+}
+
+bool uverbs_any(void)
+{
+	DIR *devices = opendir("/sys/class/infiniband_verbs");
+	const struct dirent *entry;
+	bool found = !devices && errno != ENOENT;
+
+	while (devices && !found && (entry = readdir(devices)))
+		found = strncmp(entry->d_name, "uverbs", strlen("uverbs")) == 0;
+	if (devices)
+		closedir(devices);
+	return found;
 }
 
 static struct ib_uverbs_attr handle_attr(unsigned id, uint32_t handle)

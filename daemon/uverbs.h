@@ -6,6 +6,7 @@
 #ifndef DAXLEASE_UVERBS_H
 #define DAXLEASE_UVERBS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What was reported of an MR: DLP_MR_ADD. */
@@ -22,6 +23,9 @@ struct uverbs {
 
 /* Whether devices with this number are uverbs: 0, or -ENOTTY, -errno of reading /proc/devices. */
 int uverbs_check_major(unsigned major_number);
+
+/* Is there any uverbs device on this machine? Without one no MR lives. Also true if it cannot be told. */
+bool uverbs_any(void);
 
 /*
  * Makes sure that `fd` (the caller's, and it stays so) is a uverbs device, before any ioctl goes to

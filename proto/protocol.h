@@ -56,6 +56,8 @@ enum dlp_opcode {
 	DLP_WAITING = 26,    /* request: one waiting breaker after a cursor  -> dlp_waiting_reply */
 	DLP_WATCH = 27,	     /* request: DLP_EV_WATCH from now on            -> dlp_watch_reply */
 	DLP_DRAIN = 28,	     /* request [+ O_PATH descriptor]: close, break  -> dlp_drain_reply */
+	DLP_LEASE_FORGET = 29, /* request: end what a dead holder has, of which nothing proves that it is over
+				* -> dlp_break_reply, id 0 */
 
 	/* events channel */
 	DLP_EV_BREAK = 32,  /* to holder: notice, time is running (C14) */
@@ -258,6 +260,10 @@ struct dlp_query_reply {
 
 /* --- administration ---------------------------------------------------------------------------------- */
 
+/* In a listed lease's flags, beside enum dlp_grant_flags: its holder is dead, but something of it may still reach the file;
+ * it stands until that can be told, or DLP_LEASE_FORGET. */
+#define DLP_LIST_UNPROVEN (1u << 16)
+
 struct dlp_list {
 	struct dlp_head head;
 	uint64_t cursor; /* 0: the first; else as the last reply gave it */
@@ -318,6 +324,7 @@ struct dlp_break {
 	uint64_t end; /* UINT64_MAX: to the end of the file and beyond */
 };
 
+/* Also DLP_LEASE_FORGET: all leases of that one's holder; EBUSY: it is not one of those. */
 struct dlp_lease_revoke {
 	struct dlp_head head;
 	uint64_t lease;

@@ -26,6 +26,7 @@ static const struct dlp_rule rules[] = {
 	{ DLP_BREAK,           DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_break),        1, 1, ADMIN,  false, "BREAK" },
 	{ DLP_LEASE_REVOKE,    DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_lease_revoke), 0, 0, ADMIN,  false, "LEASE_REVOKE" },
 
+	{ DLP_LEASE_FORGET,    DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_lease_revoke), 0, 0, ADMIN,  false, "LEASE_FORGET" },
 	{ DLP_STATS,           DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_head),         0, 0, ANY,    false, "STATS" },
 	{ DLP_POOL_STATS,      DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_pool),         0, 0, ANY,    false, "POOL_STATS" },
 	{ DLP_WAITING,         DLP_TO_DAEMON_CALLS,  sizeof(struct dlp_list),         0, 0, ANY,    false, "WAITING" },
@@ -43,6 +44,7 @@ static const struct dlp_rule rules[] = {
 	{ DLP_BREAK | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_break_reply),  0, 0, 0, false, "BREAK reply" },
 	{ DLP_LEASE_REVOKE | DLP_REPLY, DLP_TO_CLIENT_CALLS, sizeof(struct dlp_break_reply),  0, 0, 0, false, "LEASE_REVOKE reply" },
 
+	{ DLP_LEASE_FORGET | DLP_REPLY, DLP_TO_CLIENT_CALLS, sizeof(struct dlp_break_reply),  0, 0, 0, false, "LEASE_FORGET reply" },
 	{ DLP_STATS | DLP_REPLY,        DLP_TO_CLIENT_CALLS, sizeof(struct dlp_stats_reply),  0, 0, 0, false, "STATS reply" },
 	{ DLP_POOL_STATS | DLP_REPLY,   DLP_TO_CLIENT_CALLS, sizeof(struct dlp_pool_stats_reply), 0, 0, 0, false, "POOL_STATS reply" },
 	{ DLP_WAITING | DLP_REPLY,      DLP_TO_CLIENT_CALLS, sizeof(struct dlp_waiting_reply), 0, 0, 0, false, "WAITING reply" },

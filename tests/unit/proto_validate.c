@@ -55,7 +55,7 @@ static size_t good(uint16_t opcode, union dlp_buffer *b, uint32_t *role, unsigne
 static const uint16_t opcodes[] = {
 	DLP_HELLO, DLP_POOL,   DLP_GRANT, DLP_RELEASE, DLP_MR_ADD,	DLP_MR_DEL,
 	DLP_QUERY, DLP_LIST, DLP_STATUS, DLP_BREAK,  DLP_LEASE_REVOKE, DLP_REVOKED,
-	DLP_STATS, DLP_POOL_STATS, DLP_WAITING, DLP_WATCH, DLP_DRAIN,
+	DLP_STATS, DLP_POOL_STATS, DLP_WAITING, DLP_WATCH, DLP_DRAIN, DLP_LEASE_FORGET,
 };
 #define EACH_OPCODE(i) for (size_t i = 0; i < sizeof(opcodes) / sizeof(opcodes[0]); i++)
 
@@ -162,7 +162,7 @@ static void hello_comes_first_and_once(void **state)
 
 static void roles_are_kept_apart(void **state)
 {
-	static const uint16_t admins_only[] = {DLP_BREAK, DLP_LEASE_REVOKE, DLP_WATCH, DLP_DRAIN};
+	static const uint16_t admins_only[] = {DLP_BREAK, DLP_LEASE_REVOKE, DLP_LEASE_FORGET, DLP_WATCH, DLP_DRAIN};
 	static const uint16_t holders_only[] = {DLP_GRANT, DLP_RELEASE, DLP_MR_ADD, DLP_MR_DEL, DLP_QUERY};
 	union dlp_buffer b;
 	uint32_t role;
