@@ -195,8 +195,8 @@ int command_break(const struct options *options)
 		warn("%s", text);
 		return EXIT_FAILURE;
 	}
-	if (!S_ISREG(st.st_mode)) {
-		warnx("%s is not a regular file: only those have leases", text);
+	if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) {
+		warnx("%s is neither a regular file nor a device: only those have leases", text);
 		return EXIT_FAILURE;
 	}
 	target.dev = st.st_dev;

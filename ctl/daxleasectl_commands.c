@@ -19,7 +19,7 @@
 /* clang-format off */
 static const struct column pool_columns[] = {
 	{ "NAME",       "name",          COLUMN_TEXT,     POOL(name),          NULL, false, "as in daxleased.conf" },
-	{ "TYPE",       "type",          COLUMN_WORD,     POOL(type),          dlp_pool_type_text, false, "fsdax, mount or directory" },
+	{ "TYPE",       "type",          COLUMN_WORD,     POOL(type),          dlp_pool_type_text, false, "fsdax, devdax, mount or directory" },
 	{ "STATE",      "state",         COLUMN_WORD,     POOL(state),         dlp_pool_state_text, false, "ready, absent or refused" },
 	{ "LABEL",      "label",         COLUMN_WORD,     POOL(label),         dlp_label_text, false, "how its leases are enforced" },
 	{ "LEASES",     "leases",        COLUMN_U64,      POOL(leases),        NULL, false, "how many there are" },

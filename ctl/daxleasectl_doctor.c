@@ -111,8 +111,11 @@ static void look_at_mount(struct findings *findings, const char *subject, const 
 	struct pool_mount mount;
 	int error;
 
-	if (fd < 0)
+	if (fd < 0 || type == DLP_POOL_DEVDAX) { /* what there is to say of a device its state says */
+		if (fd >= 0)
+			close(fd);
 		return;
+	}
 	error = pool_find_mount(fd, path, type != DLP_POOL_DIRECTORY, &mount);
 	close(fd);
 	if (error || !mount.found) {

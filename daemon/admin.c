@@ -245,6 +245,7 @@ void admin_break(struct session *s, const struct dlp_break *m, int fd)
 {
 	struct daemon *d = s->daemon;
 	struct dlp_break_reply reply = {0};
+	uint64_t start = m->start, end = m->end;
 	const struct file *file;
 	struct statx stx;
 	/* Not fstat: the descriptor may be a FUSE server's, which answers when it likes. */
@@ -252,11 +253,13 @@ void admin_break(struct session *s, const struct dlp_break *m, int fd)
 
 	if (rc < 0)
 		rc = -errno;
-	else if (!S_ISREG(stx.stx_mode))
+	else if (!S_ISREG(stx.stx_mode) && !S_ISCHR(stx.stx_mode))
 		rc = -EINVAL;
 	file = rc < 0 ? NULL : file_lookup(d, makedev(stx.stx_dev_major, stx.stx_dev_minor), stx.stx_ino);
+	if (file && file->pool && file->pool->config->type == DLP_POOL_DEVDAX)
+		device_round(file->pool, &start, &end);
 	if (file)
-		rc = break_range(d, file->key.dev, file->key.ino, m->start, m->end, 0, DLP_CAUSE_ADMIN_BREAK,
+		rc = break_range(d, file->key.dev, file->key.ino, start, end, 0, DLP_CAUSE_ADMIN_BREAK,
 				 file->pool ? file->pool->config->break_time_ns : d->config.break_time_ns, s,
 				 &reply.id, &reply.leases);
 	session_reply(s, &m->head, &reply.head, sizeof(reply), -1, rc);

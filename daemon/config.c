@@ -157,6 +157,7 @@ static bool parse_type(struct loader *loader, const struct key *key, const char 
 		enum dlp_pool_type type;
 	} types[] = {
 		{"fsdax", DLP_POOL_FSDAX},
+		{"devdax", DLP_POOL_DEVDAX},
 		{"mount", DLP_POOL_MOUNT},
 		{"directory", DLP_POOL_DIRECTORY},
 	};
@@ -167,7 +168,7 @@ static bool parse_type(struct loader *loader, const struct key *key, const char 
 			return true;
 		}
 	}
-	refuse(loader, loader->line, "%s: \"%s\" is not fsdax, mount or directory", key->name,
+	refuse(loader, loader->line, "%s: \"%s\" is not fsdax, devdax, mount or directory", key->name,
 	       value);
 	return false;
 }
@@ -455,6 +456,11 @@ static unsigned line_of_key(const struct loader *loader, enum section_kind kind,
 	return 0;
 }
 
+static bool is_guarded(enum dlp_pool_type type)
+{
+	return type == DLP_POOL_FSDAX || type == DLP_POOL_MOUNT;
+}
+
 /* What a guard cannot do is not promised. */
 static void check_guard(struct loader *loader, const struct config_pool *pool)
 {
@@ -462,6 +468,8 @@ static void check_guard(struct loader *loader, const struct config_pool *pool)
 
 	if (pool->type == DLP_POOL_DIRECTORY && line && pool->guard != CONFIG_GUARD_NONE)
 		refuse(loader, line, "guard: a directory cannot be guarded, only a whole file system (type mount or fsdax)");
+	if (pool->type == DLP_POOL_DEVDAX && line && pool->guard != CONFIG_GUARD_NONE)
+		refuse(loader, line, "guard: only administrators can break leases on a device: there is nobody to guard it from");
 	if (pool->guard == CONFIG_GUARD_KERNEL_LEASE && pool->deny_trunc)
 		refuse(loader, line_of_key(loader, SECTION_POOL, "o-trunc"),
 		       "o-trunc: with guard = kernel-lease nobody can be denied, only made to wait");
@@ -711,8 +719,7 @@ int config_load(const char *file, struct config *config, FILE *errors)
 		if (!config->pools[i].break_time_ns)
 			config->pools[i].break_time_ns = config->break_time_ns;
 		if (!config->pools[i].guard)
-			config->pools[i].guard = config->pools[i].type == DLP_POOL_DIRECTORY ? CONFIG_GUARD_NONE
-											      : CONFIG_GUARD_PRE_CONTENT;
+			config->pools[i].guard = is_guarded(config->pools[i].type) ? CONFIG_GUARD_PRE_CONTENT : CONFIG_GUARD_NONE;
 		if (!config->pools[i].fence)
 			config->pools[i].fence = config->fence;
 	}

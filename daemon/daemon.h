@@ -74,7 +74,10 @@ struct pool {
 	const struct config_pool *config;
 	enum dlp_pool_state state;
 	enum dlp_label label;
-	uint64_t dev;
+	uint64_t dev;	/* of its files; of a device-dax pool the device itself */
+	struct {
+		uint64_t dev, ino, size, alignment;
+	} node;	      /* of a device-dax pool: what fstat shows of the node at its path; bytes */
 	bool watched; /* by the guard */
 	uint64_t leases, counted_ns; /* admin.c: how many, and when that was counted */
 	uint64_t ready_ns;	     /* since when it is, 0: it is not */
@@ -130,7 +133,7 @@ struct daemon {
 	unsigned pools_count;
 	int mountinfo_fd; /* open /proc/self/mountinfo */
 	int mounts_epoll; /* readable when the mounts have changed */
-	struct event *mounts_event;
+	struct event *mounts_event, *devices_timer;
 
 	struct session *sessions; /* hash by id */
 	uint32_t next_session;
@@ -190,6 +193,7 @@ void timer_arm(struct event *timer, uint64_t delay_ns);
 
 int pools_start(struct daemon *d); /* looks for all of them, and watches the mounts; 0 or -errno */
 void pools_stop(struct daemon *d);
+void pools_look(struct daemon *d); /* again, and tells whom it concerns if something has changed */
 /* The enforced pool whose files have this st_dev; NULL. */
 struct pool *pool_by_dev(struct daemon *d, uint64_t dev);
 /* The directory pool on that device that holds `path`; NULL. pool_any_directory: is there one at all on dev. */
@@ -197,6 +201,19 @@ struct pool *pool_by_path(struct daemon *d, uint64_t dev, const char *path);
 bool pool_any_directory(struct daemon *d, uint64_t dev);
 /* Of a lease in it, as others are told. */
 uint32_t pool_label(const struct pool *pool);
+
+/* --- devices.c: device-dax pools ------------------------------------------------------------------------- */
+
+int devices_start(struct daemon *d); /* behind pools_start(): looks at them from time to time; 0 or -errno */
+void devices_stop(struct daemon *d);
+/* What the pool's device is now; sets what the pool knows of it, and pool->reason. */
+enum dlp_pool_state device_look(struct pool *pool);
+/* The pool whose device has this node, as fstat names it; NULL. Another node of the same device is not known. */
+struct pool *device_pool(struct daemon *d, uint64_t dev, uint64_t ino);
+/* Why [start, end) of it cannot be leased, and *offset; or DLP_REASON_NONE. */
+uint32_t device_refuses(const struct pool *pool, uint64_t start, uint64_t end, uint64_t *offset);
+/* Widens a range to what can be taken away from a mapping. */
+void device_round(const struct pool *pool, uint64_t *start, uint64_t *end);
 
 /* --- users.c ------------------------------------------------------------------------------------------ */
 

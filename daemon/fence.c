@@ -134,7 +134,7 @@ static void report(struct session *s)
 /* /proc/PID/maps names the files of these as stat(2) does: on others nothing could be proven. */
 static bool maps_name_files(const struct file *file)
 {
-	static const char *const known[] = {"ext4", "xfs", "tmpfs"};
+	static const char *const known[] = {"ext4", "xfs", "tmpfs", "devdax"};
 
 	for (size_t i = 0; file && file->pool && i < sizeof(known) / sizeof(known[0]); i++) {
 		if (strcmp(file->pool->fstype, known[i]) == 0)

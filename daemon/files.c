@@ -180,6 +180,19 @@ static struct pool *pool_by_name(struct daemon *d, const char *name)
 	return NULL;
 }
 
+/* The pool's path is the device's; another node may be there by now. */
+static int open_node(const struct saved_file *record, const struct pool *pool)
+{
+	int fd = open(pool->config->path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_dev != record->dev || st.st_ino != record->ino)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 /* Only to name it and to disarm it; without it the lease is guarded all the same. */
 static int open_again(const struct saved_file *record, const struct pool *pool)
 {
@@ -190,6 +203,8 @@ static int open_again(const struct saved_file *record, const struct pool *pool)
 	struct stat st;
 	int mount, fd = -1;
 
+	if (pool && pool->config->type == DLP_POOL_DEVDAX)
+		return open_node(record, pool);
 	if (!pool || !record->handle_bytes || record->handle_bytes > SAVED_HANDLE_BYTES)
 		return -1;
 	memcpy(name.handle.f_handle, record->handle, record->handle_bytes);

@@ -45,6 +45,7 @@ struct grant {
 	bool over;	 /* answered, while that job is under way: it frees this */
 	bool known;	/* the first look would see nothing new */
 	bool noted;	/* a successor would look, too: file_end_look() is owed */
+	bool is_device; /* device-dax: no blocks to look at, now or later */
 	struct user *user; /* fd is on its account */
 	int fd;
 	uint64_t job;
@@ -82,9 +83,13 @@ static void grant_end(struct grant *g)
 	g->over = true;
 }
 
-static void refuse(struct session *s, const struct dlp_head *request, uint32_t reason, uint64_t offset)
+static void refuse(struct session *s, const struct dlp_head *request, uint32_t reason, uint64_t offset,
+		   const struct pool *pool)
 {
 	struct dlp_grant_reply reply = {.reason = reason, .offset = offset};
+
+	if (pool && reason == DLP_REASON_ALIGNMENT)
+		reply.alignment = (uint32_t)pool->node.alignment;
 
 	session_reply(s, request, &reply.head, sizeof(reply), -1, dlp_reason_errno(reason));
 }
@@ -97,6 +102,18 @@ static uint64_t device_of(int fd)
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) < 0)
 		return 0;
 	return makedev(stx.stx_dev_major, stx.stx_dev_minor);
+}
+
+/* NULL: none, or only its path tells. */
+static struct pool *pool_of(struct daemon *d, int fd)
+{
+	struct statx stx;
+	uint64_t dev;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &stx) < 0)
+		return NULL;
+	dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
+	return S_ISCHR(stx.stx_mode) ? device_pool(d, dev, stx.stx_ino) : pool_by_dev(d, dev);
 }
 
 static void report(const struct grant *g, uint32_t reason, uint64_t offset)
@@ -124,7 +141,7 @@ static void report_unbegun(struct session *s, const struct dlp_grant *m, int fd,
 	happened(d, &(struct happening){.kind = DLP_HAPPENED_REFUSED,
 					.detail = reason,
 					.holder = s,
-					.pool = pool_by_dev(d, device_of(fd)),
+					.pool = pool_of(d, fd),
 					.path = LIST_EMPTY(&d->watchers) ? NULL : fd_path(fd, path),
 					.start = m->start,
 					.end = m->end});
@@ -278,6 +295,7 @@ static int submit_look(struct grant *g, worker_done *done, const struct guard_pa
 		.reopen_ok = g->reopen_ok,
 		.path_only = g->path_only,
 		.take_lease = g->take_lease && g->session,
+		.is_device = g->is_device,
 		.user = g->user->uid,
 		.memory_of = g->session && g->session->memory_fd < 0 ? g->session->pid : 0,
 	};
@@ -396,6 +414,8 @@ void grants_resume(struct daemon *d)
 /* Whether the file is where its pool says it is: for a directory pool only the path tells. */
 static uint32_t settle_pool(struct daemon *d, struct file *file, const struct worker_result *result)
 {
+	if (file->pool && file->pool->config->type == DLP_POOL_DEVDAX) /* it may have changed its driver */
+		return device_pool(d, file->key.dev, file->key.ino) ? DLP_REASON_NONE : DLP_REASON_POOL_ABSENT;
 	if (file->pool)
 		return DLP_REASON_NONE;
 	file_set_pool(d, file, pool_by_path(d, file->key.dev, result->path));
@@ -540,17 +560,18 @@ static void looked(void *arg, const struct worker_result *result)
 	if (!reason && rc < 0)
 		reason = reason_of(rc, false);
 	report(g, reason, result->refusal.offset);
-	if (reason) {
-		refuse(s, &g->request, reason, result->refusal.offset);
-	} else {
+	if (reason)
+		refuse(s, &g->request, reason, result->refusal.offset, NULL);
+	if (!reason && !g->is_device) {
 		g->noted = true;
 		file_begin_look(d, file);
-		reply_granted(g, file, epoch);
 	}
+	if (!reason)
+		reply_granted(g, file, epoch);
 	detach_session(g);
 	run_effects(d);
 	g->busy = false;
-	if (reason || !file_lookup(d, g->dev, g->ino))
+	if (reason || g->is_device || !file_lookup(d, g->dev, g->ino))
 		grant_free(g);
 	else
 		timer_arm(g->timer, SECOND_LOOK_NS);
@@ -575,7 +596,7 @@ void grant_cancelled(struct daemon *d, uint32_t session, uint64_t ticket)
 	if (!g || g->ticket != ticket)
 		return;
 	report(g, DLP_REASON_BREAKING, 0);
-	refuse(s, &g->request, DLP_REASON_BREAKING, 0);
+	refuse(s, &g->request, DLP_REASON_BREAKING, 0, NULL);
 	detach_session(g);
 	grant_end(g);
 }
@@ -702,25 +723,25 @@ static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 }
 
 /* Which pool, who: what can be told without waiting. *file is made when there is none. */
-static uint32_t admit(struct session *s, const struct dlp_grant *m, int fd, struct stat *st, struct file **file)
+static uint32_t admit(struct session *s, const struct dlp_grant *m, int fd, struct pool *pool, struct stat *st,
+		      struct file **file, uint64_t *offset)
 {
+	bool is_device = pool && pool->config->type == DLP_POOL_DEVDAX;
 	struct daemon *d = s->daemon;
-	struct pool *pool;
 	uint32_t reason;
-	uint64_t dev;
 
 	if (d->draining)
 		return DLP_REASON_POOL_ABSENT;
-	dev = device_of(fd);
-	pool = pool_by_dev(d, dev);
-	if (!pool && !pool_any_directory(d, dev))
+	if (!pool && !pool_any_directory(d, device_of(fd)))
 		return DLP_REASON_NOT_IN_POOL;
 	/* Before anything is kept that would make a file system busy which is to be unmounted. */
 	if (pool && is_pool_closed(d, pool))
 		return DLP_REASON_CLOSED;
-	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))
+	if (fstat(fd, st) < 0 || !(is_device ? S_ISCHR(st->st_mode) : S_ISREG(st->st_mode)))
 		return DLP_REASON_NOT_REGULAR;
 	reason = may_lease(s, st, fd, m->flags);
+	if (!reason && is_device)
+		reason = device_refuses(pool, m->start, m->end, offset);
 	if (reason)
 		return reason;
 	if (!user_may_lease(d, s->user))
@@ -739,17 +760,21 @@ void grant_request(struct session *s, const struct dlp_grant *m, int *fd)
 	struct daemon *d = s->daemon;
 	struct file *file = NULL;
 	struct grant *g = NULL;
+	struct pool *pool;
+	uint64_t offset = 0;
 	struct stat st;
 	uint32_t reason;
 
 	/* First of all: it can end leases, and with its last lease a file's record goes. */
 	guard_drain(d);
-	reason = admit(s, m, *fd, &st, &file);
+	pool = pool_of(d, *fd);
+	reason = admit(s, m, *fd, pool, &st, &file, &offset);
 	if (!reason) {
 		g = grant_new(s, m, *fd, &st);
 		reason = g ? 0 : DLP_REASON_LIMIT;
 	}
 	if (!reason) {
+		g->is_device = file->pool && file->pool->config->type == DLP_POOL_DEVDAX;
 		g->require_dax = file->pool && file->pool->config->type == DLP_POOL_FSDAX;
 		g->reopen_ok = !file->pool || file->pool->label == DLP_LABEL_ADVISORY;
 		reason = begin(g, file, m->flags);
@@ -763,7 +788,7 @@ void grant_request(struct session *s, const struct dlp_grant *m, int *fd)
 			session_pause(s);
 	} else {
 		report_unbegun(s, m, *fd, reason);
-		refuse(s, &m->head, reason, 0);
+		refuse(s, &m->head, reason, offset, pool);
 		if (g) {
 			g->fd = -1; /* it is closed when the message has been consumed */
 			grant_free(g);

@@ -14,6 +14,7 @@ daxleased_SOURCES = \
 	daemon/config.c \
 	daemon/config.h \
 	daemon/daemon.h \
+	daemon/devices.c \
 	daemon/fence.c \
 	daemon/files.c \
 	daemon/grants.c \
@@ -64,5 +65,6 @@ daxleased_SOURCES = \
 	daemon/worker_maps.c \
 	daemon/worker_spawn.c
 daxleased_CPPFLAGS = $(AM_CPPFLAGS) -DSYSCONFDIR='"$(sysconfdir)"' $(LIBEVENT_CFLAGS) $(LIBSYSTEMD_CFLAGS) $(INIH_CFLAGS) \
-	$(LIBIBVERBS_CFLAGS)
-daxleased_LDADD = libcore.la libguard.la libpool.la libproto.la $(LIBEVENT_LIBS) $(LIBSYSTEMD_LIBS) $(INIH_LIBS) -lpthread
+	$(LIBIBVERBS_CFLAGS) $(LIBDAXCTL_CFLAGS)
+daxleased_LDADD = libcore.la libguard.la libpool.la libproto.la $(LIBEVENT_LIBS) $(LIBSYSTEMD_LIBS) $(INIH_LIBS) $(LIBDAXCTL_LIBS) \
+	-lpthread

@@ -133,6 +133,8 @@ static enum dlp_pool_state look(struct daemon *d, struct pool *pool)
 	struct stat st;
 	int fd, rc;
 
+	if (c->type == DLP_POOL_DEVDAX)
+		return device_look(pool);
 	pool->reason[0] = 0;
 	rc = pool_find_mount(d->mountinfo_fd, c->path, c->type != DLP_POOL_DIRECTORY, &mount);
 	if (rc < 0 || !mount.found) {
@@ -212,6 +214,11 @@ static void mounts_changed(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	while (epoll_wait(fd, &event, 1, 0) > 0)
 		continue;
+	pools_look(d);
+}
+
+void pools_look(struct daemon *d)
+{
 	if (look_at_all(d))
 		sessions_tell_pools(d);
 }
@@ -236,11 +243,12 @@ int pools_start(struct daemon *d)
 	for (unsigned i = 0; i < d->pools_count; i++)
 		d->pools[i].config = &d->config.pools[i];
 	look_at_all(d);
-	return 0;
+	return devices_start(d);
 }
 
 void pools_stop(struct daemon *d)
 {
+	devices_stop(d);
 	if (d->mounts_event)
 		event_free(d->mounts_event);
 	if (d->mounts_epoll >= 0)
@@ -255,7 +263,8 @@ struct pool *pool_by_dev(struct daemon *d, uint64_t dev)
 	for (unsigned i = 0; i < d->pools_count; i++) {
 		struct pool *pool = &d->pools[i];
 
-		if (pool->state == DLP_POOL_READY && pool->dev == dev && pool->config->type != DLP_POOL_DIRECTORY)
+		if (pool->state == DLP_POOL_READY && pool->dev == dev && pool->config->type != DLP_POOL_DIRECTORY &&
+		    pool->config->type != DLP_POOL_DEVDAX)
 			return pool;
 	}
 	return NULL;

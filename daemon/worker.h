@@ -54,6 +54,7 @@ struct worker_job {
 	bool require_dax, reopen_ok;
 	bool take_lease; /* a kernel lease first, on the descriptor's description */
 	bool path_only; /* the descriptor is O_PATH: it is opened for reading first */
+	bool is_device; /* device-dax: it has no blocks to look at */
 	uint32_t user; /* who asked for the check; 0 (root, or the daemon itself) is not limited */
 	/*
 	 * WORKER_CHECK: 0, or a process whose /proc/PID/mem is to be opened and handed back: the

@@ -151,6 +151,8 @@ static void check(const struct worker_order *order, int fd, struct worker_result
 		result->error = -EAGAIN;
 		return;
 	}
+	if (job->is_device)
+		return;
 	/* Only guarded files are worth waiting for a thaw: elsewhere nobody is stopped anyway. */
 	if (!job->reopen_ok)
 		pool_wait_thawed(fd);

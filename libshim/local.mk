@@ -101,6 +101,11 @@ shim_mr_SOURCES = tests/guest/shim_mr.c tests/unit/shim_check.h daemon/uverbs.c 
 shim_mr_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBIBVERBS_CFLAGS)
 shim_mr_LDADD = $(LIBIBVERBS_LIBS)
 
+check_PROGRAMS += devdax_map
+devdax_map_SOURCES = tests/guest/devdax_map.c tests/unit/shim_check.h
+devdax_map_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBIBVERBS_CFLAGS)
+devdax_map_LDADD = $(LIBIBVERBS_LIBS)
+
 # Speaks the protocol without the shim.
 check_PROGRAMS += mr_begun
 mr_begun_SOURCES = tests/guest/mr_begun.c tests/unit/shim_check.h $(shim_shared_sources)

@@ -7,6 +7,9 @@
  * prefer, with the reason told) the program gets it. With MAP_FIXED it is made elsewhere and moved
  * into place when the lease is there, so that a refusal destroys nothing and at no time there is
  * something else at the address.
+ *
+ * The kernel maps and unmaps a device-dax device by its alignment only: a mapping of less is made
+ * larger, and what the program did not ask for goes with the rest of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "libshim/shim_mr.h"
@@ -36,7 +40,66 @@ struct map_request {
 	off_t offset;
 	struct stat st;
 	uint32_t pool_type;
+	uint64_t slack; /* of `length`: what was not asked for */
 };
+
+static bool is_dax(int fd)
+{
+	struct statx stx;
+
+	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) == 0 &&
+	       (stx.stx_attributes & STATX_ATTR_DAX);
+}
+
+/* Of other devices nothing is asked of the daemon. */
+static bool is_device_dax(const struct stat *st)
+{
+	char path[64], target[256];
+	ssize_t length;
+
+	if (!S_ISCHR(st->st_mode))
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/subsystem", major(st->st_rdev),
+		 minor(st->st_rdev));
+	length = readlink(path, target, sizeof(target));
+	return length > 4 && memcmp(target + length - 4, "/dax", 4) == 0;
+}
+
+/* 0 if that cannot be told. */
+static uint64_t alignment_of(const struct stat *st)
+{
+	char path[64], text[32];
+	unsigned long long alignment = 0;
+	ssize_t length;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/align", major(st->st_rdev),
+		 minor(st->st_rdev));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	length = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	for (ssize_t i = 0; i < length && text[i] >= '0' && text[i] <= '9'; i++)
+		alignment = alignment * 10 + (unsigned)(text[i] - '0');
+	return alignment;
+}
+
+/* As much as the kernel maps at least, unless something else may be behind it. */
+static void align(struct map_request *request)
+{
+	uint64_t alignment = alignment_of(&request->st), more;
+
+	if ((request->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) || alignment == 0 ||
+	    request->length % alignment == 0)
+		return;
+	more = alignment - request->length % alignment;
+	if (request->length + more < more)
+		return;
+	request->slack = more;
+	request->length += more;
+	request->mapped = request->length;
+}
 
 static uint64_t address(const void *pointer)
 {
@@ -78,6 +141,10 @@ static void say_refused(const struct map_request *request, int error,
 		path[length] = '\0';
 	if (error == -EPIPE)
 		say("%s: %s: the connection to the daemon is lost", path, what);
+	else if (reply->reason == DLP_REASON_ALIGNMENT)
+		say("%s: %s: %s: it is %u, and %llu is none", path, what,
+		    dlp_reason_text(reply->reason), reply->alignment,
+		    (unsigned long long)reply->offset);
 	else if (reply->reason)
 		say("%s: %s: %s (offset %llu)", path, what, dlp_reason_text(reply->reason),
 		    (unsigned long long)reply->offset);
@@ -165,7 +232,9 @@ static int lease(const struct map_request *request, void *mapped, struct dlp_gra
 		return -ENOMEM;
 	}
 	ask.ticket = mapping->ticket;
-	mapping->fsdax = request->pool_type == DLP_POOL_FSDAX;
+	mapping->fsdax = request->pool_type == DLP_POOL_FSDAX ||
+			 (request->pool_type != DLP_POOL_DEVDAX && is_dax(request->fd));
+	mapping->slack = request->slack;
 	error = coverage_begin(&session.coverage, &take, dev, ino, offset, file_end(request),
 			       flags);
 	if (error < 0) {
@@ -284,6 +353,12 @@ static void *map_pool_file(const struct map_request *request)
 			real_munmap(mapped, request->length);
 		if (session.mode == SHIM_REQUIRE && !outside)
 			return fail(error == -EPIPE ? ECONNREFUSED : -error);
+		if (intact && request->slack)
+			real_munmap(mapped, request->length);
+		if (request->slack) /* as the kernel would have it without us */
+			return real_mmap(request->addr, request->length - request->slack,
+					 request->prot, request->flags, request->fd,
+					 request->offset);
 		if (!intact)
 			mapped = map_at_first(request);
 		break;
@@ -323,14 +398,6 @@ static void *map_over(const struct map_request *request)
 
 /* --- mmap ------------------------------------------------------------------------------------ */
 
-static bool is_dax(int fd)
-{
-	struct statx stx;
-
-	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) == 0 &&
-	       (stx.stx_attributes & STATX_ATTR_DAX);
-}
-
 /* The slow path: MAP_FIXED, or shared. */
 static void *map_shared_or_fixed(void *addr, size_t length, int prot, int flags, int fd,
 				 off_t offset)
@@ -358,12 +425,16 @@ static void *map_shared_or_fixed(void *addr, size_t length, int prot, int flags,
 	    (fixed && address(addr) != coverage_floor(address(addr))) ||
 	    (fixed && address(addr) + request.mapped < address(addr)))
 		return real_mmap(addr, length, prot, flags, fd, offset);
-	if (file && fstat(fd, &request.st) == 0 && S_ISREG(request.st.st_mode)) {
+	if (file && fstat(fd, &request.st) == 0 &&
+	    (S_ISREG(request.st.st_mode) || is_device_dax(&request.st))) {
 		pools = session_pools();
 		if (pools)
-			request.pool_type = session_pool_type(pools, request.st.st_dev);
-		else if (session.mode == SHIM_REQUIRE && is_dax(fd))
+			request.pool_type = session_pool_type(pools, &request.st);
+		else if (session.mode == SHIM_REQUIRE &&
+			 (S_ISCHR(request.st.st_mode) || is_dax(fd)))
 			return fail(ECONNREFUSED);
+		if (request.pool_type == DLP_POOL_DEVDAX)
+			align(&request);
 		if (request.pool_type) {
 			errno = saved;
 			return map_pool_file(&request);

@@ -125,7 +125,7 @@ static bool stderr_may_wait(void)
 	struct stat st;
 
 	return !pools || fstat(STDERR_FILENO, &st) < 0 ||
-	       (S_ISREG(st.st_mode) && session_pool_type(pools, st.st_dev));
+	       (S_ISREG(st.st_mode) && session_pool_type(pools, &st));
 }
 
 /* The parts of the range an event is about, leaving out what was granted after it, one after

@@ -227,10 +227,13 @@ const struct session_pools *session_pools(void)
 	return atomic_load(&session.pools);
 }
 
-uint32_t session_pool_type(const struct session_pools *pools, uint64_t dev)
+uint32_t session_pool_type(const struct session_pools *pools, const struct stat *st)
 {
+	bool device = S_ISCHR(st->st_mode);
+	uint64_t dev = device ? st->st_rdev : st->st_dev;
+
 	for (unsigned i = 0; i < pools->count; i++) {
-		if (pools->pool[i].dev == dev)
+		if (pools->pool[i].dev == dev && (pools->pool[i].type == DLP_POOL_DEVDAX) == device)
 			return pools->pool[i].type;
 	}
 	return 0;

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "libshim/client.h"
 #include "libshim/coverage.h"
@@ -54,8 +55,8 @@ void shim_start(void); /* the constructor; where the shim is linked in, its obje
  * NULL: no daemon. Not under the table's lock. What it returns is never freed.
  */
 const struct session_pools *session_pools(void);
-/* The type of the pool with this st_dev, or 0. */
-uint32_t session_pool_type(const struct session_pools *pools, uint64_t dev);
+/* The type of the pool that a regular file or a device is of, or may be of (directory pools); or 0. */
+uint32_t session_pool_type(const struct session_pools *pools, const struct stat *st);
 
 /* Before the first lease: the listener thread and what a revocation needs. 0 or -errno; -EPIPE:
  * lost. */

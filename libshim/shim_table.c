@@ -212,6 +212,8 @@ static int cut_at(uint64_t at)
 	tail->fsdax = mapping->fsdax;
 	tail->zombie = mapping->zombie;
 	tail->dont_fork = mapping->dont_fork;
+	tail->slack = mapping->slack;
+	mapping->slack = 0;
 	tree_split(&mappings, &mapping->node, &tail->node, at);
 	return 0;
 }

@@ -42,6 +42,7 @@ struct mapping {
 	bool fsdax;	/* MRs must be on demand */
 	bool zombie;	/* the program has unmapped it, an on-demand MR still needs it (C22) */
 	bool dont_fork; /* a child does not inherit it */
+	uint64_t slack; /* bytes at its end that the program did not ask for (device-dax) */
 };
 
 /* hook_enter() and lock; unlock and hook_leave(). In a child that was not made by fork(3) everything

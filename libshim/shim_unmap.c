@@ -58,17 +58,28 @@ static int unmap(uint64_t start, uint64_t end)
 	return unmap_part(at, end);
 }
 
+/* With what the program asked for of a mapping goes what it did not (device-dax). */
+static uint64_t with_slack(uint64_t end)
+{
+	struct mapping *mapping = table_first(end, end + 1);
+
+	if (!mapping || mapping->node.start >= end || mapping->node.end - end > mapping->slack)
+		return end;
+	return mapping->node.end;
+}
+
 SHIM_EXPORT int munmap(void *addr, size_t length)
 {
-	uint64_t start = (uintptr_t)addr;
+	uint64_t start = (uintptr_t)addr, end;
 	struct hook hook;
 	int error;
 
 	if (shim_inside || !table_hits(addr, length) || start != coverage_floor(start))
 		return real_munmap(addr, length);
 	table_lock(&hook);
-	mr_notice_gone(start, coverage_ceil(start + length));
-	error = unmap(start, coverage_ceil(start + length));
+	end = with_slack(coverage_ceil(start + length));
+	mr_notice_gone(start, end);
+	error = unmap(start, end);
 	table_unlock(&hook);
 	if (error == 0)
 		return 0;
@@ -105,6 +116,7 @@ static void copy_mappings(uint64_t start, uint64_t end, uint64_t by)
 		copy->state = from->state;
 		copy->breaking = from->breaking;
 		copy->fsdax = from->fsdax;
+		copy->slack = from->slack;
 		copy->dont_fork = from->dont_fork;
 		if (copy->state != MAP_LEASED)
 			continue;
@@ -285,8 +297,8 @@ SHIM_EXPORT void *mremap(void *old, size_t old_size, size_t new_size, int flags,
 	}
 	ours = !shim_inside &&
 	       (table_has(remap.old, remap.old + (old_size ? remap.old_length : 1)) ||
-		((flags & MREMAP_FIXED) && table_has((uintptr_t)remap.target,
-						     (uintptr_t)remap.target + remap.new_length)));
+		((flags & MREMAP_FIXED) &&
+		 table_has((uintptr_t)remap.target, (uintptr_t)remap.target + remap.new_length)));
 	/* what the kernel will refuse is left to it, before anything is taken apart */
 	if (!ours || remap.old != coverage_floor(remap.old) || remap.new_length < new_size ||
 	    new_size == 0 || remap.old_length < old_size ||

@@ -114,7 +114,7 @@ struct dlp_hello_reply {
 
 /* --- pools ------------------------------------------------------------------------------------------- */
 
-enum dlp_pool_type { DLP_POOL_FSDAX = 1, DLP_POOL_MOUNT = 2, DLP_POOL_DIRECTORY = 3 };
+enum dlp_pool_type { DLP_POOL_FSDAX = 1, DLP_POOL_MOUNT = 2, DLP_POOL_DIRECTORY = 3, DLP_POOL_DEVDAX = 4 };
 enum dlp_pool_state { DLP_POOL_ABSENT = 1, DLP_POOL_READY = 2, DLP_POOL_REFUSED = 3 };
 enum dlp_label {
 	DLP_LABEL_ADVISORY = 1,
@@ -137,7 +137,7 @@ struct dlp_pool_reply {
 	uint32_t type;	/* enum dlp_pool_type */
 	uint32_t state; /* enum dlp_pool_state */
 	uint32_t label; /* enum dlp_label: how leases here are enforced */
-	uint64_t dev;	/* st_dev of its files; 0 while absent */
+	uint64_t dev;	/* st_dev of its files, of DLP_POOL_DEVDAX st_rdev; 0 while absent */
 	uint64_t break_time_ns;
 	uint64_t leases;
 	char name[DLP_NAME_SIZE];
@@ -176,6 +176,8 @@ enum dlp_reason {
 	DLP_REASON_GUARD,	  /* EOPNOTSUPP: the kernel refused to guard the file */
 	DLP_REASON_CLOSED,	  /* EBUSY: an administrator has closed the pool or file */
 	DLP_REASON_OPEN_ELSEWHERE, /* EAGAIN: somebody else has the file open: no kernel lease can be had */
+	DLP_REASON_ALIGNMENT,	  /* EINVAL (C7): not a multiple of the device's alignment, offset */
+	DLP_REASON_BEYOND_DEVICE, /* ENODATA: offset: the device's size */
 	DLP_REASON_COUNT
 };
 
@@ -197,7 +199,7 @@ struct dlp_grant_reply {
 	uint32_t label;	    /* enum dlp_label */
 	uint32_t pool_type; /* enum dlp_pool_type */
 	uint32_t reason;    /* enum dlp_reason, when refused */
-	uint32_t pad;
+	uint32_t alignment; /* DLP_REASON_ALIGNMENT: bytes */
 	uint64_t offset; /* first offending offset, where the reason has one */
 	uint64_t epoch;	 /* grants and revocations in the order the daemon decided them */
 };

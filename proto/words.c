@@ -31,6 +31,8 @@ static const struct {
 	[DLP_REASON_BARRIER] = {EAGAIN, "the file system did not answer in time: another operation holds the file"},
 	[DLP_REASON_LIMIT] = {ENOLCK, "a limit on leases or connections is reached"},
 	[DLP_REASON_GUARD] = {EOPNOTSUPP, "the kernel refused to guard the file"},
+	[DLP_REASON_ALIGNMENT] = {EINVAL, "offset and length must be multiples of the device's alignment ('daxctl list' shows it)"},
+	[DLP_REASON_BEYOND_DEVICE] = {ENODATA, "the range goes beyond the end of the device"},
 	[DLP_REASON_CLOSED] = {EBUSY, "an administrator has closed it for maintenance ('daxleasectl drain')"},
 	[DLP_REASON_OPEN_ELSEWHERE] = {EAGAIN, "the file is open elsewhere, too: a kernel lease of a file that is open for writing "
 					       "needs that it is open only once ('fuser -v FILE' shows by whom)"},
@@ -79,6 +81,7 @@ static const char *const pool_types[] = {
 	[DLP_POOL_FSDAX] = "fsdax",
 	[DLP_POOL_MOUNT] = "mount",
 	[DLP_POOL_DIRECTORY] = "directory",
+	[DLP_POOL_DEVDAX] = "devdax",
 };
 
 static const char *const pool_states[] = {
@@ -151,6 +154,8 @@ static const char *const reason_words[DLP_REASON_COUNT] = {
 	[DLP_REASON_GUARD] = "guard",
 	[DLP_REASON_CLOSED] = "closed",
 	[DLP_REASON_OPEN_ELSEWHERE] = "open-elsewhere",
+	[DLP_REASON_ALIGNMENT] = "alignment",
+	[DLP_REASON_BEYOND_DEVICE] = "beyond-device",
 };
 
 static const char *const cause_words[DLP_CAUSE_COUNT] = {

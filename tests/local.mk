@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	tests/fuzz/run \
 	tests/guest/breakers \
 	tests/guest/breakers_run \
+	tests/guest/devdax \
 	tests/guest/fetch-kernel \
 	tests/guest/initramfs-init \
 	tests/guest/keeper \
@@ -252,7 +253,7 @@ rdma_pair_LDADD = $(LIBIBVERBS_LIBS)
 check_PROGRAMS += daxleased_test
 daxleased_test_SOURCES = tests/host/test_build.c $(daxleased_SOURCES) $(libcore_la_SOURCES) $(libguard_la_SOURCES)
 daxleased_test_CPPFLAGS = $(daxleased_CPPFLAGS) -DDAXLEASE_TEST_BUILD
-daxleased_test_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(LIBSYSTEMD_LIBS) $(INIH_LIBS) -lpthread
+daxleased_test_LDADD = libpool.la libproto.la $(LIBEVENT_LIBS) $(LIBSYSTEMD_LIBS) $(INIH_LIBS) $(LIBDAXCTL_LIBS) -lpthread
 
 # --- administration ---
 check_PROGRAMS += churn storm killed_at

@@ -7,6 +7,7 @@ break_time=3
 scratch=$(mktemp -d)
 tests=0 failures=0
 pids=()
+more_config=() # lines, behind those of "run"
 rdma=(-d rxe0 -x 1 -F)
 
 ok() { echo "ok $((++tests)) - $*"; }
@@ -52,6 +53,7 @@ finish() {
 start_daemon() {
 	# The emulated machine is slow: taking a mapping away takes it half a second.
 	sed -e '/^revoke-margin/a fence-time = 20s' -e '/^\[pool ext4\]/a fence = kill' "$DAXLEASE_CONFIG" >"$scratch/conf"
+	printf '%s\n' "${more_config[@]}" >>"$scratch/conf"
 	daxleased --config "$scratch/conf" "$@" >"$scratch/daemon.log" 2>&1 &
 	pids+=($!)
 	wait_for 20 says "$scratch/daemon.log" ready\ on || {
@@ -88,6 +90,32 @@ perftest() {
 rate() { awk '/^ *[0-9]+ +[0-9]+ / { print $4 }' "$scratch/client.out"; }
 
 not() { ! "$@"; }
+
+# --- a holder, and a peer that writes to it ---------------------------------------------------------------------
+
+start_pair() { # FILE [OFFSET LENGTH]
+	rm -f "$scratch/holder.out" "$scratch/peer.out" # else an earlier pair's words may be read
+	"${hold[@]}" rdma_pair holder "$1" "$scratch/sock" "${@:2}" >"$scratch/holder.out" 2>&1 &
+	holder=$!
+	pids+=("$holder")
+	wait_for 20 says "$scratch/holder.out" '^registered' || return 1
+	rdma_pair peer "$scratch/sock" >"$scratch/peer.out" 2>&1 &
+	peer=$!
+	pids+=("$peer")
+	wait_for 20 says "$scratch/peer.out" '^writing' && return
+	tail -n 3 "$scratch/holder.out" "$scratch/peer.out" | sed 's/^/# /'
+	return 1
+}
+listed() { # FILE
+	daxleasectl --json list | python3 -c '
+import json, sys
+for lease in json.load(sys.stdin)["leases"]:
+    if lease["path"] == sys.argv[1] and lease["pid"] == int(sys.argv[2]) and lease["mrs"] == 1 and lease["label"] == sys.argv[3]:
+        sys.exit(0)
+sys.exit(1)' "$@"
+}
+no_leases() { [ "$(daxleasectl --json list | grep -c '"pid"')" = 0 ]; }
+state_is() { [ "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat")" = "$2" ]; }
 
 # Those of the table $scenarios that have this mode, and of them those that are named, if any are.
 run_scenarios() { # [SCENARIO...]

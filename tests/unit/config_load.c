@@ -138,7 +138,7 @@ static const struct {
 	{"\n[pool a]\ntype = mount\n[daemon]\n", "FILE:2: pool \"a\" has no path\n"},
 	{"[pool a]\npath = /no/a\n", "FILE:1: pool \"a\" has no type\n"},
 	{"[pool a]\ntype = ext4\npath = /no/a\n",
-	 "FILE:2: type: \"ext4\" is not fsdax, mount or directory\n"},
+	 "FILE:2: type: \"ext4\" is not fsdax, devdax, mount or directory\n"},
 	{"[pool a]\ntype = mount\npath = no/a\n",
 	 "FILE:3: path: \"no/a\" is not an absolute path\n"},
 	{"[pool a]\ntype = mount\npath = /no/../a\n",
@@ -154,7 +154,7 @@ static const struct {
 	{"[daemon]\nsocket = x\nfence-time = y\n[pool a]\ntype = z\n",
 	 "FILE:2: socket: \"x\" is not an absolute path\n"
 	 "FILE:3: fence-time: \"y\" is not a duration such as 500ms, 45s, 1.5s or 2min\n"
-	 "FILE:5: type: \"z\" is not fsdax, mount or directory\n"
+	 "FILE:5: type: \"z\" is not fsdax, devdax, mount or directory\n"
 	 "FILE:4: pool \"a\" has no path\n"},
 };
 
