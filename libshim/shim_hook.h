@@ -54,7 +54,8 @@ enum say_kind {
 	SAY_NO_ODP,
 	SAY_UNLEASED_MR,
 	SAY_REQUIRED,
-	SAY_UNCOVERED
+	SAY_UNCOVERED,
+	SAY_TAKEN
 };
 
 #endif

@@ -277,8 +277,15 @@ void mr_notice_gone(uint64_t start, uint64_t end)
 		report_end(record);
 		any = true;
 	}
-	if (any)
-		mr_reap(0, 0, 0, 0);
+	if (!any)
+		return;
+	mr_reap(0, 0, 0, 0);
+	if (say_first(SAY_TAKEN, 0, 0))
+		say("an MR is gone that was not deregistered here: the daemon has destroyed it, or "
+		    "the "
+		    "program has taken ibv_dereg_mr from libibverbs by itself (dlsym); then leases "
+		    "last "
+		    "until their memory is unmapped, and deregistering a revoked MR fails");
 }
 
 bool mr_needs(uint64_t start, uint64_t end)
@@ -352,8 +359,10 @@ static int destroy(struct mr_record *record)
 
 bool mr_is_gone(const struct mr_record *record, uint32_t lkey, uint32_t rkey, uint64_t length)
 {
-	const struct uverbs_mr now = {
-		.handle = record->id.handle, .lkey = lkey, .rkey = rkey, .length = length};
+	const struct uverbs_mr now = {.handle = record->id.handle,
+				      .lkey = lkey,
+				      .rkey = rkey,
+				      .length = length};
 	int error;
 
 	if (record->state != MR_LIVE || record->context->uverbs_error ||

@@ -9,6 +9,10 @@
  * of libibverbs are used here; its functions are looked up, in the versions that programs are
  * linked to, when they are first needed: it may come with a plug-in only.
  *
+ * Programs that take the functions with dlsym from the library's own handle (NCCL does): its ibv_reg_mr
+ * calls ibv_reg_mr_iova2 through the PLT and so comes here, its ibv_dereg_mr does not. So their MRs are
+ * covered, but that they end is seen late, which is then said (mr_notice_gone), or never.
+ *
  * Not followed:
  *   ibv_reg_mr_ex	(IBVERBS_1.15) is passed through, and said if it is on leased memory
  *   implicit on-demand MRs (the whole address space) reach what is mapped and nothing else: replacing
@@ -242,8 +246,8 @@ SHIM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 		return real_deregister(mr);
 	table_lock(&hook);
 	record = mr_find(mr);
-	if (record && (record->state == MR_DESTROYED ||
-		       mr_is_gone(record, mr->lkey, mr->rkey, mr->length))) {
+	if (record &&
+	    (record->state == MR_DESTROYED || mr_is_gone(record, mr->lkey, mr->rkey, mr->length))) {
 		/* The struct is lost on purpose: only the real function could free it, and that
 		 * would first destroy by its handle, which may be another MR's by now. */
 		destroyed = true;

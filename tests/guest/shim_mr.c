@@ -5,7 +5,11 @@
  *
  *   shim_mr FILE            FILE: on file-system DAX, 4 MiB, written
  *   shim_mr --window FILE   binds a memory window to an MR on it, says "bound", waits
+ *   shim_mr --early FILE SOCKET   maps it while there is no daemon on SOCKET, says "mapped", waits for one
+ *   shim_mr --taken FILE    takes the functions from the library's own handle
+ *   shim_mr --no-odp FILE   says of its device that it cannot register on demand
  */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <infiniband/verbs.h>
 #include <stdbool.h>
@@ -396,6 +400,73 @@ static int hold_window(void)
 	return 0;
 }
 
+/* What is mapped before there is a daemon has no lease; what is mapped afterwards has. */
+static int early(const char *socket)
+{
+	char *map = map_file();
+	struct ibv_mr *mr = NULL;
+
+	printf("mapped\n");
+	fflush(stdout);
+	for (int try = 0; access(socket, F_OK) < 0; try++) {
+		CHECK(try < 1200);
+		usleep(100000);
+	}
+	CHECK(!ibv_reg_mr(pd, map, MIB, ACCESS) && errno == EOPNOTSUPP);
+	for (int try = 0; !mr; try++) {
+		CHECK(try < 100 && munmap(map, 2 * MIB) == 0);
+		usleep(100000);
+		map = map_file();
+		mr = ibv_reg_mr(pd, map, MIB, ACCESS);
+	}
+	CHECK(leases_are(1) && write_remote(mr, map, 4096, 'S') == IBV_WC_SUCCESS);
+	CHECK(file_has(4096, 'S') && ibv_dereg_mr(mr) == 0);
+	printf("refused, then registered\n");
+	return 0;
+}
+
+static int taken(void)
+{
+	void *library = dlopen("libibverbs.so.1", RTLD_NOW);
+	struct ibv_mr *(*reg)(struct ibv_pd *, void *, size_t, int);
+	int (*dereg)(struct ibv_mr *);
+	char *map = map_file();
+	struct ibv_mr *mr;
+
+	CHECK(library);
+	*(void **)&reg = dlvsym(library, "ibv_reg_mr", "IBVERBS_1.1");
+	*(void **)&dereg = dlvsym(library, "ibv_dereg_mr", "IBVERBS_1.1");
+	CHECK(reg && dereg);
+	mr = reg(pd, map, MIB, ACCESS);
+	CHECK(mr && write_remote(mr, map, 4096, 'T') == IBV_WC_SUCCESS && file_has(4096, 'T'));
+	CHECK(dereg(mr) == 0 && leases_are(1));
+	CHECK(munmap(map, 2 * MIB) == 0 && !is_mapped(map) && leases_are(0));
+	printf("taken, and covered\n");
+	return 0;
+}
+
+static int says_no_odp(struct ibv_context *device, const struct ibv_query_device_ex_input *input,
+		       struct ibv_device_attr_ex *attr, size_t size)
+{
+	(void)device;
+	(void)input;
+	memset(attr, 0, size);
+	return 0;
+}
+
+/* The kernel is the real one, and refuses to pin. */
+static int no_odp(void)
+{
+	char *map = map_file();
+
+	verbs_get_ctx(context)->query_device_ex = says_no_odp;
+	for (int i = 0; i < 2; i++)
+		CHECK(!ibv_reg_mr(pd, map, MIB, ACCESS) && errno == EOPNOTSUPP);
+	CHECK(munmap(map, 2 * MIB) == 0 && leases_are(0));
+	printf("refused\n");
+	return 0;
+}
+
 /* The last: an MR is left when the device is closed. */
 static void device_closed(void)
 {
@@ -425,7 +496,7 @@ int main(int argc, char **argv)
 	struct ibv_device **devices = ibv_get_device_list(NULL);
 
 	CHECK(argc >= 2 && devices && devices[0]);
-	path = argv[argc - 1];
+	path = argv[argc > 2 ? 2 : 1];
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	CHECK(fd >= 0);
 	context = ibv_open_device(devices[0]);
@@ -436,5 +507,11 @@ int main(int argc, char **argv)
 	CHECK(source);
 	if (argc > 2 && strcmp(argv[1], "--window") == 0)
 		return hold_window();
+	if (argc > 2 && strcmp(argv[1], "--taken") == 0)
+		return taken();
+	if (argc > 2 && strcmp(argv[1], "--no-odp") == 0)
+		return no_odp();
+	if (argc > 3 && strcmp(argv[1], "--early") == 0)
+		return early(argv[3]);
 	return check_all(tests);
 }
