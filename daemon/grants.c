@@ -43,7 +43,6 @@ struct grant {
 	bool path_only; /* fd is O_PATH */
 	bool take_lease; /* its job takes a kernel lease */
 	bool over;	 /* answered, while that job is under way: it frees this */
-	bool known;	/* the first look would see nothing new */
 	bool noted;	/* a successor would look, too: file_end_look() is owed */
 	bool is_device; /* device-dax: no blocks to look at, now or later */
 	struct user *user; /* fd is on its account */
@@ -680,16 +679,6 @@ static bool first_look(struct grant *g)
 	return submit_look(g, looked, passed, count) == 0;
 }
 
-/* Somebody holds all of it, so it has been looked at, and nobody could change it since: every change of what is leased has to
- * wait for the lease's end. The second look comes as ever, for what escapes the guard. The session's first grant goes the
- * long way, since its memory is opened on it. */
-static bool is_known(const struct grant *g, const struct file *file)
-{
-	return file->armed && !file->changed && file->opath_fd >= 0 && file->pool->label == DLP_LABEL_ENFORCED &&
-	       !g->daemon->guard_lost && g->session->memory_fd >= 0 &&
-	       core_range_leased(g->daemon->core, g->dev, g->ino, g->start, g->end);
-}
-
 /* Pending in the core, then armed, then the look. The reason it cannot be, or 0. */
 static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 {
@@ -714,8 +703,7 @@ static uint32_t begin(struct grant *g, struct file *file, uint32_t flags)
 		core_grant_end(d->core, now_ns(), g->ticket, false, NULL);
 		return DLP_REASON_GUARD;
 	}
-	g->known = file->pool && is_known(g, file);
-	if (!g->known && !first_look(g)) {
+	if (!first_look(g)) {
 		core_grant_end(d->core, now_ns(), g->ticket, false, NULL);
 		return DLP_REASON_BARRIER;
 	}
@@ -782,10 +770,7 @@ void grant_request(struct session *s, const struct dlp_grant *m, int *fd)
 	if (!reason) {
 		s->grant = g;
 		*fd = -1;
-		if (g->known)
-			looked(g, &(const struct worker_result){.memory_fd = -1});
-		else
-			session_pause(s);
+		session_pause(s);
 	} else {
 		report_unbegun(s, m, *fd, reason);
 		refuse(s, &m->head, reason, offset, pool);

@@ -327,9 +327,6 @@ bool core_list_session_file(const struct core *core, uint32_t session, uint64_t 
  * end. Only start and end are set, and parts that overlap are cut or skipped. */
 bool core_list_file(const struct core *core, uint64_t dev, uint64_t ino, uint64_t *offset,
 		    struct core_lease_view *view);
-/* Is each byte of the range leased, by anybody, in whatever state but pending? */
-bool core_range_leased(const struct core *core, uint64_t dev, uint64_t ino, uint64_t start,
-		       uint64_t end);
 /* The operations in the way of a grant of this range: overlapping passed ones, and two-file ones of
  * the file system (waiting ones too: see state); fills at most max, returns how many. */
 unsigned core_ops_in_the_way(const struct core *core, uint64_t dev, uint64_t ino, uint64_t start,

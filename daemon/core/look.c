@@ -131,20 +131,6 @@ bool core_list_file(const struct core *core, uint64_t dev, uint64_t ino, uint64_
 	return false;
 }
 
-bool core_range_leased(const struct core *core, uint64_t dev, uint64_t ino, uint64_t start,
-		       uint64_t end)
-{
-	struct core_lease_view view;
-
-	for (uint64_t at = start; at < end;) {
-		uint64_t gap_end = at;
-
-		if (!core_list_file(core, dev, ino, &at, &view) || view.start > gap_end)
-			return false;
-	}
-	return true;
-}
-
 unsigned core_ops_in_the_way(const struct core *core, uint64_t dev, uint64_t ino, uint64_t start,
 			     uint64_t end, struct core_op_view *views, unsigned max)
 {

@@ -984,14 +984,6 @@ static void what_is_leased_of_a_file(void **state)
 	assert_true(core_list_file(w->core, DEV, INO, &offset, &view));
 	assert_true(view.start == 200 && view.end == 210);
 	assert_false(core_list_file(w->core, DEV, INO, &offset, &view));
-
-	assert_true(core_range_leased(w->core, DEV, INO, 10, 120));
-	assert_true(core_range_leased(w->core, DEV, INO, 50, 110));
-	assert_false(core_range_leased(w->core, DEV, INO, 9, 120));
-	assert_false(core_range_leased(w->core, DEV, INO, 10, 121));
-	assert_false(core_range_leased(w->core, DEV, INO, 100, 210));
-	assert_false(core_range_leased(w->core, DEV, INO, 300, 310)); /* only pending */
-	assert_false(core_range_leased(w->core, DEV, INO + 1, 10, 20));
 }
 
 /* Who shall not wait is refused, and breaks all the same; later it gets on. */
