@@ -556,7 +556,10 @@ static int take_over(struct fanotify_guard *guard, const struct guard_fanotify_p
 		return ret;
 	ret = slots_take_over(&guard->slots, params->region, FANOTIFY_SLOTS, occupy, &placeholder);
 	close(placeholder);
-	guard->passed_last_ns = fanotify_now_ns(); /* as far as we know */
+	/* Nobody has seen meanwhile how far those came whom the predecessor had let go on, or was about to. */
+	guard->passed_last_ns = fanotify_now_ns();
+	for (uint32_t i = 0; i < FANOTIFY_PASSED; i++)
+		guard->passed->list[i].since_ns = guard->passed_last_ns;
 	if (ret == 0)
 		answer_again(guard);
 	return ret;

@@ -24,6 +24,8 @@
 #include "daemon/guard/proc.h"
 #include "daemon/guard/thread.h"
 
+#define ROOM_OLD_NS (1000u * 1000 * 1000) /* others open descriptors, too */
+
 uint64_t fanotify_now_ns(void)
 {
 	struct timespec now;
@@ -189,13 +191,12 @@ static void remember_passed(struct fanotify_guard *guard, const struct slot *slo
 {
 	struct fanotify_passed *one = &guard->passed->list[guard->passed->next++ % FANOTIFY_PASSED];
 
-	if (guard->passed_last_ns < slot->read_ns)
-		guard->passed_last_ns = slot->read_ns;
+	guard->passed_last_ns = fanotify_now_ns();
 	one->thread.tid = 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	one->dev = slot->dev;
 	one->ino = slot->ino;
-	one->since_ns = slot->read_ns;
+	one->since_ns = guard->passed_last_ns; /* not of the read, which can be seconds before */
 	one->thread.syscall_hash = hash;
 	atomic_signal_fence(memory_order_seq_cst);
 	one->thread.tid = slot->event.head.pid;
@@ -282,7 +283,7 @@ static bool put_off(struct fanotify_guard *guard, uint32_t index, uint64_t limit
 	 * another dies. */
 	const bool again = slot->taken_over && now_ns - slot->read_ns < FANOTIFY_PUT_OFF_LONGEST_NS;
 
-	if (guard->put_off_count == FANOTIFY_PUT_OFF ||
+	if (guard->put_off_count >= FANOTIFY_PUT_OFF ||
 	    now_ns - (again ? guard->started_ns : slot->read_ns) >= limit_ns)
 		return false;
 	slot_list_push(&guard->slots, &guard->put_off, index);
@@ -527,6 +528,17 @@ static void drain_wake(const struct fanotify_guard *guard)
 	eventfd_read(guard->wake_fd, &value);
 }
 
+/* Is it an event that ends the sleep, and the look for room before it not old yet? */
+static bool sleep_until_event(const struct fanotify_guard *guard, struct pollfd fds[2])
+{
+	const uint64_t since_ns = fanotify_now_ns();
+
+	poll(fds, 2, guard->put_off_count ? 1 : -1);
+	if (fds[0].revents)
+		drain_wake(guard);
+	return !fds[0].revents && (fds[1].revents & POLLIN) && fanotify_now_ns() - since_ns < ROOM_OLD_NS;
+}
+
 void *fanotify_reader(void *arg)
 {
 	struct fanotify_guard *guard = arg;
@@ -563,11 +575,7 @@ void *fanotify_reader(void *arg)
 
 		length = read(guard->group, &slot->event, sizeof(slot->event));
 		if (length < 0 && errno == EAGAIN) {
-			poll(fds, 2, guard->put_off_count ? 1 : -1);
-			if (fds[0].revents)
-				drain_wake(guard);
-			else
-				woken = fds[1].revents & POLLIN;
+			woken = sleep_until_event(guard, fds);
 			continue;
 		}
 		if (length < (ssize_t)sizeof(slot->event.head)) {
