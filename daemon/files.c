@@ -303,7 +303,8 @@ static int restore(struct daemon *d, int fds[STORE_SLOTS])
 		struct file *file = user ? make(d, user, record->dev, record->ino, cursor) : NULL;
 		int rc;
 
-		if (!file)
+		/* An older version had no such records. */
+		if (!file || saved_reserve(d, SAVED_UNLOOKED, cursor) < 0)
 			return -ENOMEM;
 		user_take_back(d, user, USER_DESCRIPTORS, 1);
 		if (record->pool[0])
