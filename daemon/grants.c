@@ -200,19 +200,37 @@ static void look_again(evutil_socket_t fd, short what, void *arg);
 
 static int submit_look(struct grant *g, worker_done *done, const struct guard_passed *passed, unsigned count);
 
+/* How many leases are being broken by it. That of a range is refused as a whole if the end of one of its leases cannot be
+ * proven: then the others one by one. */
+static uint64_t revoke_leased(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end)
+{
+	struct core_lease_view lease;
+	uint64_t id, leases, all = 0;
+	uint32_t cursor = 0;
+
+	if (break_range(d, dev, ino, start, end, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases) != -EBUSY)
+		return leases;
+	while (core_list(d->core, &cursor, &lease)) {
+		if (lease.dev != dev || lease.ino != ino || lease.end <= start || end <= lease.start)
+			continue;
+		break_range(d, dev, ino, lease.start, lease.end, lease.number, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
+		all += leases;
+	}
+	return all;
+}
+
 /* What is leased at the offending place is wrong, and all behind it in doubt. true: nothing is leased there (any
  * more), so look on behind it. */
 static bool revoke_wrong(struct grant *g, uint64_t offset, const char *why)
 {
 	struct daemon *d = g->daemon;
 	struct file *file = file_lookup(d, g->dev, g->ino);
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t id, leases = 0;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), leases;
 	char path[DLP_MAX_PATH];
 
 	if (offset < g->start || offset >= g->end)
 		offset = g->start;
-	break_range(d, g->dev, g->ino, offset, offset + page, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
+	leases = revoke_leased(d, g->dev, g->ino, offset, offset + page);
 	if (leases == 0 && g->end - offset > page) {
 		g->start = (offset + page) & ~(page - 1);
 		return true;
@@ -227,7 +245,7 @@ static bool revoke_wrong(struct grant *g, uint64_t offset, const char *why)
 					.cause = why},
 		  "%s: at %llu: the block map is not as it was when leased (%s): revoking",
 		  file ? file_path(file, path) : "?", (unsigned long long)offset, why);
-	break_range(d, g->dev, g->ino, offset, g->end, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
+	revoke_leased(d, g->dev, g->ino, offset, g->end);
 	return false;
 }
 
@@ -383,12 +401,10 @@ static void resume_looks(struct daemon *d, struct file *file)
 
 static void revoke_unlookable(struct daemon *d, struct file *file)
 {
-	uint64_t id, leases;
-
 	log_error("inode %llu of device %llu cannot be looked at a second time after a restart: revoking",
 		  (unsigned long long)file->key.ino, (unsigned long long)file->key.dev);
 	file->unlookable = false;
-	break_range(d, file->key.dev, file->key.ino, 0, UINT64_MAX, 0, DLP_CAUSE_RECHECK, 0, NULL, &id, &leases);
+	revoke_leased(d, file->key.dev, file->key.ino, 0, UINT64_MAX);
 }
 
 void grants_resume(struct daemon *d)
