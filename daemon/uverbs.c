@@ -235,8 +235,10 @@ static int each_handle(const struct uverbs *uverbs, uint32_t highest,
 		       int (*visit)(const struct uverbs *uverbs, uint32_t handle, uint64_t arg),
 		       uint64_t arg)
 {
-	uint32_t end = highest < UINT32_MAX / 2 ? highest + UVERBS_GAP : UINT32_MAX;
+	uint32_t end = highest + UVERBS_GAP;
 
+	if (highest >= OBJECTS_MAX) /* the client's word: not to be counted up to */
+		return -EOVERFLOW;
 	for (uint32_t handle = 0; handle < end; handle++) {
 		int rc = visit(uverbs, handle, arg);
 
