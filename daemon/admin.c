@@ -34,7 +34,7 @@ uint64_t admin_leases_of(const struct session *s, struct pool *pool)
 	pool->counted_ns = now;
 	pool->leases = 0;
 	while (core_list(s->daemon->core, &cursor, &lease))
-		pool->leases += lease.dev == pool->dev;
+		pool->leases += pool_has(pool, lease.dev, lease.ino);
 	return pool->leases;
 }
 

@@ -119,7 +119,7 @@ static void count_left(struct daemon *d, const struct closure *closure,
 
 	for (const struct file *file = d->files; file; file = file->hh.next)
 		reply->busy += holds(closure, file);
-	reply->busy += closer_pending() + grants_on(d, closure->pool ? closure->pool->dev : closure->dev);
+	reply->busy += closer_pending() + grants_on(d, closure->pool ? pool_files_dev(closure->pool) : closure->dev);
 	while (core_list(d->core, &cursor, &lease)) {
 		const struct file *file = file_lookup(d, lease.dev, lease.ino);
 

@@ -74,7 +74,7 @@ struct pool {
 	const struct config_pool *config;
 	enum dlp_pool_state state;
 	enum dlp_label label;
-	uint64_t dev;	/* of its files; of a device-dax pool the device itself */
+	uint64_t dev;	/* of its files; of a device-dax pool the device itself: see pool_files_dev() */
 	struct {
 		uint64_t dev, ino, size, alignment;
 	} node;	      /* of a device-dax pool: what fstat shows of the node at its path; bytes */
@@ -196,6 +196,9 @@ void pools_stop(struct daemon *d);
 void pools_look(struct daemon *d); /* again, and tells whom it concerns if something has changed */
 /* The enforced pool whose files have this st_dev; NULL. */
 struct pool *pool_by_dev(struct daemon *d, uint64_t dev);
+uint64_t pool_files_dev(const struct pool *pool); /* st_dev of its files, or of its device's node */
+/* For counting: is it on the pool's file system, or the pool's device? */
+bool pool_has(const struct pool *pool, uint64_t dev, uint64_t ino);
 /* The directory pool on that device that holds `path`; NULL. pool_any_directory: is there one at all on dev. */
 struct pool *pool_by_path(struct daemon *d, uint64_t dev, const char *path);
 bool pool_any_directory(struct daemon *d, uint64_t dev);

@@ -39,11 +39,11 @@ static int ask_size(uint64_t device, struct pool *pool)
 	struct daxctl_region *region;
 	struct daxctl_ctx *ctx;
 	struct daxctl_dev *dev;
+	uint64_t size = 0, alignment = 0;
 	int rc = daxctl_new(&ctx);
 
 	if (rc < 0)
 		return rc;
-	pool->node.size = pool->node.alignment = 0;
 	daxctl_region_foreach(ctx, region)
 	{
 		daxctl_dev_foreach(region, dev)
@@ -51,12 +51,16 @@ static int ask_size(uint64_t device, struct pool *pool)
 			if ((unsigned)daxctl_dev_get_major(dev) != major(device) ||
 			    (unsigned)daxctl_dev_get_minor(dev) != minor(device))
 				continue;
-			pool->node.size = daxctl_dev_get_size(dev);
-			pool->node.alignment = daxctl_dev_get_align(dev);
+			size = daxctl_dev_get_size(dev);
+			alignment = daxctl_dev_get_align(dev);
 		}
 	}
 	daxctl_unref(ctx);
-	return pool->node.size && pool->node.alignment ? 0 : -ENODATA;
+	if (!size || !alignment)
+		return -ENODATA;
+	pool->node.size = size;
+	pool->node.alignment = alignment;
+	return 0;
 }
 
 enum dlp_pool_state device_look(struct pool *pool)
@@ -138,6 +142,11 @@ void device_round(const struct pool *pool, uint64_t *start, uint64_t *end)
 {
 	uint64_t alignment = pool->node.alignment;
 
+	if (!alignment) { /* it was not ready since the start: all of it */
+		*start = 0;
+		*end = UINT64_MAX;
+		return;
+	}
 	*start -= *start % alignment;
 	if (*end < pool->node.size)
 		*end += (alignment - *end % alignment) % alignment;

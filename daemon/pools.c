@@ -258,6 +258,16 @@ void pools_stop(struct daemon *d)
 	free(d->pools);
 }
 
+uint64_t pool_files_dev(const struct pool *pool)
+{
+	return pool->config->type == DLP_POOL_DEVDAX ? pool->node.dev : pool->dev;
+}
+
+bool pool_has(const struct pool *pool, uint64_t dev, uint64_t ino)
+{
+	return dev == pool_files_dev(pool) && (pool->config->type != DLP_POOL_DEVDAX || ino == pool->node.ino);
+}
+
 struct pool *pool_by_dev(struct daemon *d, uint64_t dev)
 {
 	for (unsigned i = 0; i < d->pools_count; i++) {

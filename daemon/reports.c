@@ -265,7 +265,7 @@ static void look_at_waiting(struct daemon *d, struct pool *pool, bool at_once)
 	pool->waiting_ns = now;
 	pool->waiting = pool->longest_wait_ns = 0;
 	while (core_list_waiting(d->core, &cursor, &op, &lease)) {
-		if (op.in.dev != pool->dev)
+		if (!pool_has(pool, op.in.dev, op.in.ino))
 			continue;
 		pool->waiting++;
 		if (now - op.since_ns > pool->longest_wait_ns)
