@@ -228,9 +228,14 @@ static void say_change(struct daemon *d, const struct file *file, enum guard_lea
 	switch (state) {
 	case GUARD_LEASE_READ:
 		guard_lease_look(d->leases, file->key.dev, file->key.ino, &reader);
-		log_notice("%s: opened for reading by pid %d (%s): its leases are only advisory "
-			   "until that is closed",
-			   path, reader.tgid, reader.comm);
+		if (reader.tgid)
+			log_notice("%s: opened for reading by pid %d (%s): its leases are only advisory "
+				   "until that is closed",
+				   path, reader.tgid, reader.comm);
+		else
+			log_notice("%s: a reader that did not wait has broken the kernel lease: its leases are "
+				   "only advisory until it can be had again",
+				   path);
 		return;
 	case GUARD_LEASE_DROPPED:
 		log_warning("%s: somebody who shares the holder's description has dropped the "

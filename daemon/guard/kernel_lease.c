@@ -126,6 +126,11 @@ static void look_at_break(struct leases *g, struct leased *leased)
 	become(g, leased, GUARD_LEASE_BROKEN);
 }
 
+static bool may_write(int fd)
+{
+	return (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+}
+
 static void look(struct leases *g, struct leased *leased)
 {
 	const int type = fcntl(leased->fd, F_GETLEASE);
@@ -153,6 +158,12 @@ static void look(struct leases *g, struct leased *leased)
 		give_up(g, leased, GUARD_LEASE_DROPPED);
 		return;
 	case GUARD_LEASE_ON_READ: /* by the kernel, at the end of its time */
+		/* What stops no reader stops no O_RDONLY with O_TRUNC either: too little where the holder may write. */
+		if (may_write(leased->fd)) {
+			leased->reader = (struct guard_lease_reader){0};
+			give_up(g, leased, GUARD_LEASE_READ);
+			return;
+		}
 		leased->reads = true;
 		return;
 	case GUARD_LEASE_ON_WRITE:
@@ -351,7 +362,7 @@ int guard_lease_arm(struct guard *guard, uint32_t id, int fd, uint64_t dev, uint
 	leased->slot = GUARD_LEASE_SLOT | id;
 	leased->told = false;
 	leased->looks = leased->idle = leased->skip = 0;
-	leased->reads = on == GUARD_LEASE_ON_READ;
+	leased->reads = on == GUARD_LEASE_ON_READ && !may_write(fd);
 	leased->late = false;
 	become(g, leased, GUARD_LEASE_HELD);
 	g->scan = g->all; /* whoever has broken it by now comes with the next next() */

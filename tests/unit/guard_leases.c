@@ -273,6 +273,38 @@ static void switched_off_it_lets_everybody_go_on(void **unused)
 	tear_down(&f);
 }
 
+/* The kernel makes a read lease of it at the end of its time, which lets a reader truncate. That time is waited for. */
+static void a_write_lease_that_fell_holds_no_more(void **unused)
+{
+	FILE *file = fopen("/proc/sys/fs/lease-break-time", "re");
+	struct guard_attempt a;
+	unsigned seconds = 0;
+	struct fixture f;
+
+	(void)unused;
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%u", &seconds), 1);
+	assert_int_equal(fclose(file), 0);
+	if (seconds == 0) /* it never falls */
+		skip();
+	set_up(&f, O_RDWR, false);
+	take(&f);
+	assert_int_equal(arm(&f), 0);
+	assert_int_equal(result(opens(&f, O_RDONLY | O_NONBLOCK)), EAGAIN);
+	for (unsigned i = 0; i < (seconds + 60) * 100 && guard_lease_on(f.fd) == GUARD_LEASE_BREAKING; i++) {
+		assert_false(f.guard->ops->next(f.guard, &a));
+		a_while();
+	}
+	assert_int_not_equal(guard_lease_on(f.fd), GUARD_LEASE_BREAKING);
+	assert_int_equal(state(&f), GUARD_LEASE_READ);
+	assert_int_equal(guard_lease_on(f.fd), GUARD_LEASE_ON_NONE);
+	take(&f);
+	assert_int_equal(arm(&f), 0);
+	assert_int_equal(guard_lease_on(f.fd), GUARD_LEASE_ON_WRITE);
+	assert_int_equal(state(&f), GUARD_LEASE_HELD);
+	tear_down(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +316,7 @@ int main(void)
 		cmocka_unit_test(readers_share_a_read_lease),
 		cmocka_unit_test(a_break_that_was_missed_is_late),
 		cmocka_unit_test(switched_off_it_lets_everybody_go_on),
+		cmocka_unit_test(a_write_lease_that_fell_holds_no_more),
 	};
 
 	return cmocka_run_group_tests_name("guard by kernel leases", tests, NULL, NULL);
