@@ -298,6 +298,9 @@ bool leased_time_fits(const struct daemon *d, const struct config_pool *pool, ch
 /* A worker has taken the lease on the description of fd (which stays the caller's): it is kept and guarded. 0, or it is given up
  * again: -EAGAIN (it is not there any more), -ENOLCK, -EUSERS, -ENOMEM, -EMFILE. */
 int leased_adopt(struct daemon *d, struct file *file, int fd);
+/* What a worker may have taken on the description of fd is given up, unless that is the one that is kept of the file (which may be
+ * NULL). */
+void leased_give_back(const struct file *file, int fd);
 void leased_release(struct daemon *d, struct file *file); /* whoever waits goes on */
 bool leased_holds(const struct daemon *d, const struct file *file);
 /* What has changed in the guard is said; what was given up is taken again later. */

@@ -512,12 +512,10 @@ static void adopt_lease(struct grant *g, const struct worker_result *result)
 
 	if (!result->leased)
 		return;
-	if (!file) {
-		fcntl(g->fd, F_SETLEASE, F_UNLCK);
+	if (!file || leased_holds(g->daemon, file)) { /* another grant was quicker: on the same description, or not */
+		leased_give_back(file, g->fd);
 		return;
 	}
-	if (leased_holds(g->daemon, file))
-		return; /* another grant was quicker, on the same description */
 	rc = leased_adopt(g->daemon, file, g->fd);
 	if (rc < 0)
 		log_warning("a kernel lease cannot be kept: %s", strerror(-rc));
@@ -546,8 +544,8 @@ static void looked(void *arg, const struct worker_result *result)
 		if (result->memory_fd >= 0)
 			close(result->memory_fd);
 		file = file_lookup(d, g->dev, g->ino);
-		if (result->leased && !(file && file->lease_fd >= 0))
-			fcntl(g->fd, F_SETLEASE, F_UNLCK);
+		if (result->leased)
+			leased_give_back(file, g->fd);
 		grant_free(g);
 		return;
 	}

@@ -6,8 +6,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/daemon.h"
@@ -99,12 +101,23 @@ static int keep_description(struct daemon *d, struct file *file, int fd)
 	return rc;
 }
 
+/* A kernel without kcmp(2) cannot tell: then they are taken for the same, whose lease is not given up by mistake. */
+static bool other_description(int one, int other)
+{
+	return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, one, other) > 0;
+}
+
+void leased_give_back(const struct file *file, int fd)
+{
+	if (!file || file->lease_fd < 0 || other_description(file->lease_fd, fd))
+		fcntl(fd, F_SETLEASE, F_UNLCK); /* EAGAIN: there is none */
+}
+
 int leased_adopt(struct daemon *d, struct file *file, int fd)
 {
 	int rc = 0;
 
-	/* One that is kept already and has a lease now is the same: a write lease proves that there is no other, and a read
-	 * lease is on the one that it was taken on. */
+	/* One that is kept already and has a lease now stays. Of read leases there can be another on fd. */
 	if (file->lease_fd >= 0 && guard_lease_on(file->lease_fd) == GUARD_LEASE_ON_NONE) {
 		guard_lease_disarm(d->leases, file->key.dev, file->key.ino);
 		forget_description(d, file);
@@ -119,6 +132,7 @@ int leased_adopt(struct daemon *d, struct file *file, int fd)
 		fcntl(fd, F_SETLEASE, F_UNLCK);
 		return rc;
 	}
+	leased_give_back(file, fd);
 	file->armed = true;
 	file->lease_shown = GUARD_LEASE_HELD;
 	file_save(d, file);
@@ -152,11 +166,13 @@ static void retaken(void *arg, const struct worker_result *result)
 
 	if (file)
 		file->retake = 0;
-	if (result->leased && (!file || file->lease_fd < 0)) {
-		fcntl(retake->fd, F_SETLEASE, F_UNLCK); /* nothing is leased there any more */
-	} else if (result->leased && !leased_holds(d, file) &&
-		   guard_lease_arm(d->leases, file->saved, file->lease_fd, retake->dev,
-				   retake->ino) == 0) {
+	if (result->leased)
+		leased_give_back(
+			file,
+			retake->fd); /* nothing is leased there any more, or the file has another one */
+	if (result->leased && file && file->lease_fd >= 0 && !leased_holds(d, file) &&
+	    guard_lease_arm(d->leases, file->saved, file->lease_fd, retake->dev, retake->ino) ==
+		    0) {
 		file->lease_shown = GUARD_LEASE_HELD;
 		log_notice("%s: guarded again (kernel-lease); what is leased there is looked at",
 			   file_path(file, path));
@@ -229,11 +245,13 @@ static void say_change(struct daemon *d, const struct file *file, enum guard_lea
 	case GUARD_LEASE_READ:
 		guard_lease_look(d->leases, file->key.dev, file->key.ino, &reader);
 		if (reader.tgid)
-			log_notice("%s: opened for reading by pid %d (%s): its leases are only advisory "
+			log_notice("%s: opened for reading by pid %d (%s): its leases are only "
+				   "advisory "
 				   "until that is closed",
 				   path, reader.tgid, reader.comm);
 		else
-			log_notice("%s: a reader that did not wait has broken the kernel lease: its leases are "
+			log_notice("%s: a reader that did not wait has broken the kernel lease: "
+				   "its leases are "
 				   "only advisory until it can be had again",
 				   path);
 		return;

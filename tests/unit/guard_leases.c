@@ -291,7 +291,8 @@ static void a_write_lease_that_fell_holds_no_more(void **unused)
 	take(&f);
 	assert_int_equal(arm(&f), 0);
 	assert_int_equal(result(opens(&f, O_RDONLY | O_NONBLOCK)), EAGAIN);
-	for (unsigned i = 0; i < (seconds + 60) * 100 && guard_lease_on(f.fd) == GUARD_LEASE_BREAKING; i++) {
+	for (unsigned i = 0;
+	     i < (seconds + 60) * 100 && guard_lease_on(f.fd) == GUARD_LEASE_BREAKING; i++) {
 		assert_false(f.guard->ops->next(f.guard, &a));
 		a_while();
 	}
