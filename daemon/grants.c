@@ -510,9 +510,10 @@ static void adopt_lease(struct grant *g, const struct worker_result *result)
 	struct file *file = file_lookup(g->daemon, g->dev, g->ino);
 	int rc;
 
-	if (!result->leased)
+	if (!g->take_lease)
 		return;
-	if (!file || leased_holds(g->daemon, file)) { /* another grant was quicker: on the same description, or not */
+	/* Without one: a worker that was killed has not told. Or another grant was quicker, on the same description or not. */
+	if (!result->leased || !file || leased_holds(g->daemon, file)) {
 		leased_give_back(file, g->fd);
 		return;
 	}
@@ -544,7 +545,7 @@ static void looked(void *arg, const struct worker_result *result)
 		if (result->memory_fd >= 0)
 			close(result->memory_fd);
 		file = file_lookup(d, g->dev, g->ino);
-		if (result->leased)
+		if (g->take_lease)
 			leased_give_back(file, g->fd);
 		grant_free(g);
 		return;

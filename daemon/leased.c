@@ -166,10 +166,8 @@ static void retaken(void *arg, const struct worker_result *result)
 
 	if (file)
 		file->retake = 0;
-	if (result->leased)
-		leased_give_back(
-			file,
-			retake->fd); /* nothing is leased there any more, or the file has another one */
+	/* Nothing is leased there any more, or the file has another one. A worker that was killed has not told of its own. */
+	leased_give_back(file, retake->fd);
 	if (result->leased && file && file->lease_fd >= 0 && !leased_holds(d, file) &&
 	    guard_lease_arm(d->leases, file->saved, file->lease_fd, retake->dev, retake->ino) ==
 		    0) {

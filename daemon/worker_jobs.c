@@ -136,6 +136,7 @@ static void check(const struct worker_order *order, int fd, struct worker_result
 			return;
 	}
 	if (job->take_lease) {
+		pool_wait_thawed(fd); /* not with the lease: whoever is killed waiting leaves it behind */
 		result->error = guard_lease_take(fd);
 		result->leased = result->error == 0;
 		result->refusal.reason = result->error == 0	    ? DLP_REASON_NONE
