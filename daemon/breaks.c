@@ -420,6 +420,27 @@ static int deny_of(struct daemon *d, const struct guard_attempt *a, const struct
 	return -EAGAIN;
 }
 
+/* All but those whose end cannot be proven, for which a break of the whole file is refused. */
+static void break_one_by_one(struct daemon *d, uint64_t dev, uint64_t ino, uint32_t cause, uint64_t time_ns)
+{
+	struct core_lease_view lease;
+	uint32_t cursor = 0;
+	uint64_t id, leases;
+
+	while (core_list(d->core, &cursor, &lease)) {
+		if (lease.dev == dev && lease.ino == ino &&
+		    (lease.state == CORE_HELD || (lease.state == CORE_BREAKING && time_ns == 0)))
+			break_range(d, dev, ino, lease.start, lease.end, lease.number, cause, time_ns, NULL, &id, &leases);
+	}
+}
+
+void breaks_expired(struct daemon *d, uint64_t dev, uint64_t ino)
+{
+	break_one_by_one(d, dev, ino, DLP_CAUSE_RECHECK, 0);
+}
+
+/* Of a kernel lease: who is refused waits all the same, and goes on when the kernel's time is over. By then all is to have ended
+ * whose end can be proven. */
 static void attempt(struct daemon *d, const struct guard_attempt *a)
 {
 	const struct file *file = file_lookup(d, a->dev, a->ino);
@@ -440,7 +461,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		.answered = a->answered,
 	};
 	uint64_t leases = 0;
-	int rc = -ENOMEM;
+	int rc = -ENOMEM, refused = 0;
 
 	log_debug("attempt by thread %d of process %d (%s): %s, system call %ld%s%s", a->tid, a->tgid, a->comm,
 		  dlp_cause_text(a->cause), a->syscall, a->opaque ? ", opaque" : "", a->answered ? ", answered" : "");
@@ -457,6 +478,7 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		note->ino = a->ino;
 		in.cookie = note->cookie;
 		in.deny = deny_of(d, a, pool, &note->user);
+		note->refused = &refused;
 		rc = core_attempt(d->core, now_ns(), &in, &note->op, &leases);
 		note->leases = leases;
 		note_save(d, note);
@@ -473,8 +495,13 @@ static void attempt(struct daemon *d, const struct guard_attempt *a)
 		note_pass(d, note);
 	}
 	run_effects(d);
+	note = note_find(d, in.cookie);
+	if (note)
+		note->refused = NULL;
 	if (rc == 0 && a->answered)
 		answer_thread(d, a->slot, 0);
+	if (is_lease_slot(a->slot) && (rc < 0 || refused))
+		break_one_by_one(d, a->dev, a->ino, a->cause, in.break_time_ns);
 }
 
 void guard_drain(struct daemon *d)

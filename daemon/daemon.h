@@ -509,6 +509,8 @@ void run_effects(struct daemon *d);
  * a lease there cannot be proven; -ENOMEM, -ENOLCK. */
 int break_range(struct daemon *d, uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, uint64_t lease,
 		uint32_t cause, uint64_t break_time_ns, struct session *admin, uint64_t *id, uint64_t *leases);
+/* The kernel has let a breaker go on: what is still leased of the file is revoked at once. The file can be gone with it. */
+void breaks_expired(struct daemon *d, uint64_t dev, uint64_t ino);
 /* Breaks every lease, grants none any more, and ends the loop when none is left. */
 void breaks_drain(struct daemon *d);
 /* Looks once more at let-through operations in the way of a grant, and forgets the finished ones. */

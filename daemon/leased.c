@@ -274,19 +274,25 @@ static void say_change(struct daemon *d, const struct file *file, enum guard_lea
 
 void leased_notice(struct daemon *d)
 {
+	struct file *next;
 	bool fallen = false;
 
 	if (!d->leases || d->leases_seen == guard_lease_changes(d->leases))
 		return;
-	for (struct file *file = d->files; file; file = file->hh.next) {
+	for (struct file *file = d->files; file; file = next) {
 		const enum guard_lease_state state = file->lease_fd < 0 ? GUARD_LEASE_NONE
 									: state_of(d, file);
 
+		next = file->hh.next;
 		if (state == file->lease_shown)
 			continue;
 		file->lease_shown = state;
 		say_change(d, file, state);
 		fallen |= has_fallen(d, file);
+		if (state == GUARD_LEASE_EXPIRED) {
+			breaks_expired(d, file->key.dev, file->key.ino);
+			next = d->files; /* any can have gone with it */
+		}
 	}
 	d->leases_seen = guard_lease_changes(d->leases);
 	if (fallen) {
