@@ -146,9 +146,9 @@ static int add_pieces(struct mr_record *record)
 	return 0;
 }
 
-static void report_end(struct mr_record *record)
+static struct dlp_mr end_of(const struct mr_record *record)
 {
-	struct dlp_mr message = {
+	return (struct dlp_mr){
 		.head.opcode = DLP_MR_DEL,
 		.id = record->number,
 		.context = record->context->number,
@@ -157,6 +157,11 @@ static void report_end(struct mr_record *record)
 		.rkey = record->id.rkey,
 		.length = record->id.length,
 	};
+}
+
+static void report_end(struct mr_record *record)
+{
+	struct dlp_mr message = end_of(record);
 
 	if (!record->reported)
 		return;
@@ -454,15 +459,7 @@ int mr_destroy_on(uint64_t dev, uint64_t ino, uint64_t start, uint64_t end, bool
 /* Other keys: to the daemon another MR, told before the first is taken back. */
 static void report_changed(struct mr_record *record, const struct uverbs_mr *id)
 {
-	struct dlp_mr before = {
-		.head.opcode = DLP_MR_DEL,
-		.id = record->number,
-		.context = record->context->number,
-		.handle = record->id.handle,
-		.lkey = record->id.lkey,
-		.rkey = record->id.rkey,
-		.length = record->id.length,
-	};
+	struct dlp_mr before = end_of(record);
 
 	record->number = ++record_numbers;
 	record->id = *id;
