@@ -150,92 +150,89 @@ static bool parse_duration(struct loader *loader, const struct key *key, const c
 	return true;
 }
 
+struct word {
+	const char *name;
+	int value;
+};
+
+/* `all`: what they are, for people. */
+static bool find_word(struct loader *loader, const struct key *key, const char *value,
+		      const struct word *words, size_t count, const char *all, int *found)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(value, words[i].name) == 0) {
+			*found = words[i].value;
+			return true;
+		}
+	}
+	refuse(loader, loader->line, "%s: \"%s\" is not %s", key->name, value, all);
+	return false;
+}
+
 static bool parse_type(struct loader *loader, const struct key *key, const char *value, void *to)
 {
-	static const struct {
-		const char *name;
-		enum dlp_pool_type type;
-	} types[] = {
+	static const struct word words[] = {
 		{"fsdax", DLP_POOL_FSDAX},
 		{"devdax", DLP_POOL_DEVDAX},
 		{"mount", DLP_POOL_MOUNT},
 		{"directory", DLP_POOL_DIRECTORY},
 	};
+	int found;
 
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (strcmp(value, types[i].name) == 0) {
-			*(enum dlp_pool_type *)to = types[i].type;
-			return true;
-		}
-	}
-	refuse(loader, loader->line, "%s: \"%s\" is not fsdax, devdax, mount or directory", key->name,
-	       value);
-	return false;
+	if (!find_word(loader, key, value, words, sizeof(words) / sizeof(words[0]),
+		       "fsdax, devdax, mount or directory", &found))
+		return false;
+	*(enum dlp_pool_type *)to = (enum dlp_pool_type)found;
+	return true;
 }
 
 static bool parse_fence(struct loader *loader, const struct key *key, const char *value, void *to)
 {
-	static const struct {
-		const char *name;
-		enum config_fence fence;
-	} policies[] = {
+	static const struct word words[] = {
 		{"full", CONFIG_FENCE_FULL},
 		{"kill", CONFIG_FENCE_KILL},
 		{"report", CONFIG_FENCE_REPORT},
 	};
+	int found;
 
-	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
-		if (strcmp(value, policies[i].name) == 0) {
-			*(enum config_fence *)to = policies[i].fence;
-			return true;
-		}
-	}
-	refuse(loader, loader->line, "%s: \"%s\" is not full, kill or report", key->name, value);
-	return false;
+	if (!find_word(loader, key, value, words, sizeof(words) / sizeof(words[0]),
+		       "full, kill or report", &found))
+		return false;
+	*(enum config_fence *)to = (enum config_fence)found;
+	return true;
 }
 
 static bool parse_guard(struct loader *loader, const struct key *key, const char *value, void *to)
 {
-	static const struct {
-		const char *name;
-		enum config_guard guard;
-	} guards[] = {
+	static const struct word words[] = {
 		{"pre-content", CONFIG_GUARD_PRE_CONTENT},
 		{"kernel-lease", CONFIG_GUARD_KERNEL_LEASE},
 		{"none", CONFIG_GUARD_NONE},
 	};
+	int found;
 
-	for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++) {
-		if (strcmp(value, guards[i].name) == 0) {
-			*(enum config_guard *)to = guards[i].guard;
-			return true;
-		}
-	}
-	refuse(loader, loader->line, "%s: \"%s\" is not pre-content, kernel-lease or none", key->name, value);
-	return false;
+	if (!find_word(loader, key, value, words, sizeof(words) / sizeof(words[0]),
+		       "pre-content, kernel-lease or none", &found))
+		return false;
+	*(enum config_guard *)to = (enum config_guard)found;
+	return true;
 }
 
 static bool parse_o_trunc(struct loader *loader, const struct key *key, const char *value, void *to)
 {
-	static const struct {
-		const char *name;
-		int error;
-	} policies[] = {
+	static const struct word words[] = {
 		{"wait", 0},
 		{"deny", -EAGAIN},
 		{"deny-EAGAIN", -EAGAIN},
 		{"deny-ETXTBSY", -ETXTBSY},
 	};
+	int found;
 
-	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
-		if (strcmp(value, policies[i].name) == 0) {
-			*(int *)to = policies[i].error;
-			return true;
-		}
-	}
-	refuse(loader, loader->line, "%s: \"%s\" is not wait, deny, deny-EAGAIN or deny-ETXTBSY",
-	       key->name, value);
-	return false;
+	if (!find_word(loader, key, value, words, sizeof(words) / sizeof(words[0]),
+		       "wait, deny, deny-EAGAIN or deny-ETXTBSY", &found))
+		return false;
+	*(int *)to = found;
+	return true;
 }
 
 /* A whole number between the key's limits. */
