@@ -119,6 +119,13 @@ static bool becomes(const struct fixture *f, enum guard_lease_state wanted)
 	return false;
 }
 
+static void set_up_armed(struct fixture *f, int mode, bool allow_all)
+{
+	set_up(f, mode, allow_all);
+	take(f);
+	assert_int_equal(arm(f), 0);
+}
+
 static void without_a_lease_nothing_is_armed(void **unused)
 {
 	struct fixture f;
@@ -153,9 +160,7 @@ static void a_writer_waits_for_the_answer(void **unused)
 	pid_t pid;
 
 	(void)unused;
-	set_up(&f, O_RDWR, false);
-	take(&f);
-	assert_int_equal(arm(&f), 0);
+	set_up_armed(&f, O_RDWR, false);
 	assert_int_equal(f.guard->ops->answer(f.guard, GUARD_LEASE_SLOT | ID, 0), -ENOENT);
 	pid = opens(&f, O_WRONLY);
 	assert_true(comes(&f, &a));
@@ -186,9 +191,7 @@ static void who_goes_lets_all_go_on(void **unused)
 	pid_t pid;
 
 	(void)unused;
-	set_up(&f, O_RDWR, false);
-	take(&f);
-	assert_int_equal(arm(&f), 0);
+	set_up_armed(&f, O_RDWR, false);
 	pid = opens(&f, O_RDWR | O_TRUNC);
 	assert_true(comes(&f, &a));
 	guard_lease_disarm(f.guard, f.st.st_dev, f.st.st_ino);
@@ -203,9 +206,7 @@ static void what_is_dropped_is_noticed(void **unused)
 	uint64_t changes;
 
 	(void)unused;
-	set_up(&f, O_RDWR, false);
-	take(&f);
-	assert_int_equal(arm(&f), 0);
+	set_up_armed(&f, O_RDWR, false);
 	changes = guard_lease_changes(f.guard);
 	assert_int_equal(fcntl(f.fd, F_SETLEASE, F_UNLCK), 0);
 	assert_true(becomes(&f, GUARD_LEASE_DROPPED));
@@ -223,9 +224,7 @@ static void readers_share_a_read_lease(void **unused)
 	pid_t pid;
 
 	(void)unused;
-	set_up(&f, O_RDONLY, false);
-	take(&f);
-	assert_int_equal(arm(&f), 0);
+	set_up_armed(&f, O_RDONLY, false);
 	assert_int_equal(result(opens(&f, O_RDONLY)), 0);
 	assert_int_equal(state(&f), GUARD_LEASE_HELD);
 	pid = opens(&f, O_WRONLY | O_NONBLOCK);
@@ -264,9 +263,7 @@ static void switched_off_it_lets_everybody_go_on(void **unused)
 	pid_t pid;
 
 	(void)unused;
-	set_up(&f, O_RDWR, true);
-	take(&f);
-	assert_int_equal(arm(&f), 0);
+	set_up_armed(&f, O_RDWR, true);
 	pid = opens(&f, O_WRONLY);
 	assert_true(becomes(&f, GUARD_LEASE_GIVEN));
 	assert_int_equal(result(pid), 0);
@@ -287,9 +284,7 @@ static void a_write_lease_that_fell_holds_no_more(void **unused)
 	assert_int_equal(fclose(file), 0);
 	if (seconds == 0) /* it never falls */
 		skip();
-	set_up(&f, O_RDWR, false);
-	take(&f);
-	assert_int_equal(arm(&f), 0);
+	set_up_armed(&f, O_RDWR, false);
 	assert_int_equal(result(opens(&f, O_RDONLY | O_NONBLOCK)), EAGAIN);
 	for (unsigned i = 0;
 	     i < (seconds + 60) * 100 && guard_lease_on(f.fd) == GUARD_LEASE_BREAKING; i++) {
