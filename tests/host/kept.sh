@@ -12,11 +12,7 @@ start_kept() { # BREAK-TIME-SECONDS
 	"$program" --keeper --config "$scratch/conf" --debug >>"$scratch/daemon.log" 2>&1 &
 	daemon=$!
 	pids+=("$daemon")
-	wait_for 20 ctl status >/dev/null || {
-		cat "$scratch/daemon.log"
-		echo "Bail out! the daemon does not answer"
-		exit 1
-	}
+	await_daemon 20
 }
 # Both, and everybody else of the scenario.
 stop_kept() {

@@ -71,16 +71,20 @@ write_config() {
 	END
 }
 
+await_daemon() { # SECONDS
+	wait_for "$1" ctl status >/dev/null || {
+		cat "$scratch/daemon.log"
+		echo "Bail out! the daemon does not answer"
+		exit 1
+	}
+}
+
 start_daemon() { # [OPTION...]
 	write_config
 	"$daemon_build/daxleased" --config "$scratch/conf" --debug "$@" >>"$scratch/daemon.log" 2>&1 &
 	daemon=$!
 	pids+=("$daemon")
-	wait_for 10 ctl status >/dev/null || {
-		cat "$scratch/daemon.log"
-		echo "Bail out! the daemon does not answer"
-		exit 1
-	}
+	await_daemon 10
 }
 
 stop_daemon() {
